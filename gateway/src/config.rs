@@ -1,0 +1,302 @@
+//! What the gateway is told: flags and environment variables, checked and turned into [`Settings`].
+//!
+//! [`Args`] is what was typed, [`Settings`] what the program needs. Everything that can be wrong is found
+//! here, before anything listens, and every error names the setting and the fix.
+
+pub(crate) mod database;
+
+use clap::{Parser, ValueEnum};
+use database::Database;
+use lpm_core::secret::Secret;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+use thiserror::Error;
+
+/// HTTP in front of `pg_lpm`: verifies OIDC signatures, hashes bearer tokens, calls `lpm_api`.
+///
+/// Every flag can be set by the environment variable that its help names. The database's password does not
+/// belong on the command line, where every user of the machine can read it: use
+/// LPM_GATEWAY_DATABASE_PASSWORD_FILE or LPM_GATEWAY_DATABASE_URL.
+#[derive(Parser)]
+#[command(name = "lpm-gateway", version)]
+pub(crate) struct Args {
+    /// Address to listen on; port 0 takes a free one, and stdout says which
+    #[arg(long, env = "LPM_GATEWAY_LISTEN", default_value = "127.0.0.1:8473", value_name = "IP:PORT")]
+    listen: SocketAddr,
+
+    /// Speak plain HTTP although the address is not loopback, because something else secures the path
+    #[arg(long, env = "LPM_GATEWAY_LISTEN_INSECURE")]
+    listen_insecure: bool,
+
+    /// PEM file with the certificate, leaf first, then its intermediates
+    #[arg(long, env = "LPM_GATEWAY_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+
+    /// PEM file with the certificate's private key
+    #[arg(long, env = "LPM_GATEWAY_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+
+    /// URL under which clients reach the gateway; it is the audience of the OIDC tokens made for it
+    #[arg(long, env = "LPM_GATEWAY_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+
+    /// Database, e.g. `postgresql://gateway@db.example/lpm?sslmode=verify-full&sslrootcert=/etc/lpm/ca.pem`
+    #[arg(long, env = "LPM_GATEWAY_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: Option<String>,
+
+    /// File whose first line is the database's password
+    #[arg(long, env = "LPM_GATEWAY_DATABASE_PASSWORD_FILE", value_name = "FILE")]
+    database_password_file: Option<PathBuf>,
+
+    /// Reach a remote database without sslmode=verify-full, because something else secures the path
+    #[arg(long, env = "LPM_GATEWAY_DATABASE_INSECURE")]
+    database_insecure: bool,
+
+    /// Most connections to the database
+    #[arg(long, env = "LPM_GATEWAY_POOL_SIZE", default_value_t = 16, value_name = "N")]
+    pool_size: u16,
+
+    /// How long a request waits for a free connection before it is answered 503
+    #[arg(long, env = "LPM_GATEWAY_POOL_WAIT", default_value = "1s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pool_wait: Duration,
+
+    /// How long a statement may run in the database
+    #[arg(long, env = "LPM_GATEWAY_STATEMENT_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    statement_timeout: Duration,
+
+    /// How long the head of a request may take to arrive; idle connections are closed after it too
+    #[arg(long, env = "LPM_GATEWAY_HEADER_TIMEOUT", default_value = "15s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    header_timeout: Duration,
+
+    /// How long a request may take from its head to its answer
+    #[arg(long, env = "LPM_GATEWAY_REQUEST_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    request_timeout: Duration,
+
+    /// How long open requests may go on after SIGTERM
+    #[arg(long, env = "LPM_GATEWAY_SHUTDOWN_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    shutdown_timeout: Duration,
+
+    /// Age at which an issuer's keys are fetched again in the background
+    #[arg(long, env = "LPM_GATEWAY_KEYS_REFRESH", default_value = "5m", value_parser = humantime::parse_duration, value_name = "TIME")]
+    keys_refresh: Duration,
+
+    /// Least time between two fetches from one issuer, whatever tokens arrive and however fetches end
+    #[arg(long, env = "LPM_GATEWAY_KEYS_COOL_DOWN", default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    keys_cool_down: Duration,
+
+    /// Age beyond which an issuer's keys are not used any more although it cannot be reached
+    #[arg(long, env = "LPM_GATEWAY_KEYS_MAX_AGE", default_value = "24h", value_parser = humantime::parse_duration, value_name = "TIME")]
+    keys_max_age: Duration,
+
+    /// What is logged to stderr: `warn`, `info`, `debug`, or directives like `info,lpm_gateway::oidc=debug`
+    #[arg(long, env = "LPM_GATEWAY_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+
+    /// How log lines look
+    #[arg(long, env = "LPM_GATEWAY_LOG_FORMAT", default_value = "plain", value_name = "FORMAT")]
+    log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Text for people.
+    Plain,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why the gateway does not start.
+#[derive(Debug, Error)]
+pub(crate) enum ConfigError {
+    #[error(
+        "--listen {0} is not loopback and there is no certificate: set --tls-cert and --tls-key \
+         (LPM_GATEWAY_TLS_CERT, LPM_GATEWAY_TLS_KEY), or --listen-insecure (LPM_GATEWAY_LISTEN_INSECURE=true) if \
+         a proxy in front speaks TLS and nothing else reaches this address"
+    )]
+    PlainHttp(SocketAddr),
+    #[error("{given} is set and {missing} is not: TLS needs both; set {missing}, or neither on a loopback address")]
+    HalfTls { given: &'static str, missing: &'static str },
+    #[error(
+        "--public-url is not set and --listen {0} does not tell how clients reach the gateway: set --public-url \
+         (LPM_GATEWAY_PUBLIC_URL) to their URL, e.g. https://vault.example.com; it is the audience of OIDC tokens"
+    )]
+    PublicUrlMissing(SocketAddr),
+    #[error("--public-url (LPM_GATEWAY_PUBLIC_URL) `{url}` {problem}; write it like https://vault.example.com")]
+    PublicUrl { url: String, problem: &'static str },
+    #[error(
+        "no database: set --database-url (LPM_GATEWAY_DATABASE_URL), e.g. \
+         postgresql://gateway@%2Fvar%2Frun%2Fpostgresql/lpm for a local socket; \
+         `select lpm.create_gateway_login('gateway')` makes the login"
+    )]
+    DatabaseMissing,
+    #[error("--database-url (LPM_GATEWAY_DATABASE_URL) is not acceptable: {0}")]
+    Database(#[from] database::DatabaseError),
+    #[error(
+        "--database-password-file (LPM_GATEWAY_DATABASE_PASSWORD_FILE) `{path}` cannot be read: {source}; give the \
+         user that runs the gateway read access"
+    )]
+    PasswordFile { path: PathBuf, source: std::io::Error },
+    #[error(
+        "--database-password-file (LPM_GATEWAY_DATABASE_PASSWORD_FILE) `{0}` has an empty first line; write the password there"
+    )]
+    PasswordEmpty(PathBuf),
+    #[error("{setting} must be at least {least}; raise it or leave it out")]
+    TooSmall { setting: &'static str, least: &'static str },
+    #[error(
+        "--keys-max-age (LPM_GATEWAY_KEYS_MAX_AGE) must be longer than --keys-refresh (LPM_GATEWAY_KEYS_REFRESH), or keys \
+         would expire between two fetches"
+    )]
+    KeysMaxAge,
+}
+
+/// How long an issuer's keys are used and how often they may be fetched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyTimes {
+    /// Age at which a background fetch is due.
+    pub refresh: Duration,
+    /// Least time between two fetches.
+    pub cool_down: Duration,
+    /// Age beyond which keys are not used any more.
+    pub max_age: Duration,
+}
+
+/// Certificate and key for TLS.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsFiles {
+    /// PEM chain.
+    pub cert: PathBuf,
+    /// PEM private key.
+    pub key: PathBuf,
+}
+
+/// What the program needs.
+pub(crate) struct Settings {
+    pub listen: SocketAddr,
+    pub tls: Option<TlsFiles>,
+    /// The gateway's own audience; `None` until the port is known (loopback, no `--public-url`).
+    pub public_url: Option<String>,
+    pub database: Database,
+    pub pool_size: usize,
+    pub pool_wait: Duration,
+    pub statement_timeout: Duration,
+    pub header_timeout: Duration,
+    pub request_timeout: Duration,
+    pub shutdown_timeout: Duration,
+    pub keys: KeyTimes,
+    pub log: String,
+    pub log_format: LogFormat,
+}
+
+impl Args {
+    /// Checks everything that was typed.
+    pub(crate) fn settings(self) -> Result<Settings, ConfigError> {
+        let least = |ok: bool, setting, least| if ok { Ok(()) } else { Err(ConfigError::TooSmall { setting, least }) };
+        let second = Duration::from_secs(1);
+        least(self.pool_size > 0, "--pool-size (LPM_GATEWAY_POOL_SIZE)", "1")?;
+        least(self.statement_timeout >= second, "--statement-timeout (LPM_GATEWAY_STATEMENT_TIMEOUT)", "1s")?;
+        least(self.header_timeout >= second, "--header-timeout (LPM_GATEWAY_HEADER_TIMEOUT)", "1s")?;
+        least(self.request_timeout >= second, "--request-timeout (LPM_GATEWAY_REQUEST_TIMEOUT)", "1s")?;
+        least(self.keys_cool_down >= second, "--keys-cool-down (LPM_GATEWAY_KEYS_COOL_DOWN)", "1s")?;
+        if self.keys_max_age <= self.keys_refresh {
+            return Err(ConfigError::KeysMaxAge);
+        }
+        let tls = tls_files(self.tls_cert, self.tls_key)?;
+        if tls.is_none() && !self.listen.ip().is_loopback() && !self.listen_insecure {
+            return Err(ConfigError::PlainHttp(self.listen));
+        }
+        let public_url = match self.public_url {
+            Some(url) => Some(public_url(&url)?),
+            None if self.listen.ip().is_loopback() => None,
+            None => return Err(ConfigError::PublicUrlMissing(self.listen)),
+        };
+        let password = self.database_password_file.map(password).transpose()?;
+        let url = self.database_url.filter(|url| !url.is_empty()).ok_or(ConfigError::DatabaseMissing)?;
+        let mut database = Database::parse(&url, self.database_insecure)?;
+        database.limit(self.statement_timeout);
+        if let Some(password) = password {
+            database.config.password(password.expose());
+        }
+        Ok(Settings {
+            listen: self.listen,
+            tls,
+            public_url,
+            database,
+            pool_size: self.pool_size.into(),
+            pool_wait: self.pool_wait,
+            statement_timeout: self.statement_timeout,
+            header_timeout: self.header_timeout,
+            request_timeout: self.request_timeout,
+            shutdown_timeout: self.shutdown_timeout,
+            keys: KeyTimes {
+                refresh: self.keys_refresh,
+                cool_down: self.keys_cool_down,
+                max_age: self.keys_max_age,
+            },
+            log: self.log,
+            log_format: self.log_format,
+        })
+    }
+}
+
+fn tls_files(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<TlsFiles>, ConfigError> {
+    const CERT: &str = "--tls-cert (LPM_GATEWAY_TLS_CERT)";
+    const KEY: &str = "--tls-key (LPM_GATEWAY_TLS_KEY)";
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(ConfigError::HalfTls { given: CERT, missing: KEY }),
+        (None, Some(_)) => Err(ConfigError::HalfTls { given: KEY, missing: CERT }),
+    }
+}
+
+/// The URL without its trailing slash: audiences are compared byte for byte, and clients write both.
+fn public_url(text: &str) -> Result<String, ConfigError> {
+    let wrong = |problem| ConfigError::PublicUrl { url: text.to_owned(), problem };
+    let url = reqwest::Url::parse(text).map_err(|_| wrong("is not a URL"))?;
+    let loopback = url.host_str().is_some_and(|host| {
+        host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    });
+    match url.scheme() {
+        "https" => {}
+        "http" if loopback => {}
+        "http" => return Err(wrong("is plain http, which clients refuse except on loopback")),
+        _ => return Err(wrong("is not an https URL")),
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong("has a query or fragment"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("holds a user name or password"));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn password(path: PathBuf) -> Result<Secret, ConfigError> {
+    let text = match std::fs::read(&path) {
+        Ok(bytes) => Secret::new(bytes),
+        Err(source) => return Err(ConfigError::PasswordFile { path, source }),
+    };
+    let line = text.expose().split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() { Err(ConfigError::PasswordEmpty(path)) } else { Ok(Secret::new(line.to_vec())) }
+}
+
+impl Settings {
+    /// The URL that clients use: what `--public-url` says, else the loopback address that was bound.
+    pub(crate) fn audience(&self, bound: SocketAddr) -> String {
+        self.public_url.clone().unwrap_or_else(|| own_url(self.tls.is_some(), bound))
+    }
+}
+
+/// `http://127.0.0.1:8473`; an unspecified address is shown as its loopback.
+pub(crate) fn own_url(tls: bool, mut bound: SocketAddr) -> String {
+    if bound.ip().is_unspecified() {
+        bound.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    format!("{}://{bound}", if tls { "https" } else { "http" })
+}
+
+#[cfg(test)]
+mod tests;

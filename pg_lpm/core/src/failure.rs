@@ -1,0 +1,322 @@
+//! The one table of failures: code → HTTP status, exit code, text, hint.
+//!
+//! SQL names a failure by its code, the gateway turns it into a reply, the command line into an exit
+//! code. Nothing else in the product maps failures. Texts name the thing and the reason, hints the next
+//! step; `{name}` stands for an argument. Arguments come from callers, so they are shortened and their
+//! control characters escaped before they reach a text, a log or an audit row.
+
+use serde::Serialize;
+use std::fmt;
+
+/// Longest argument, in bytes, that a text repeats.
+pub const MAX_ARGUMENT: usize = 256;
+
+/// Exit codes of the command line (and nothing else: `2` is also clap's).
+pub mod exit {
+    /// Something failed: a conflict, a missing vault, a local file.
+    pub const FAILURE: u8 = 1;
+    /// The command or its input is wrong.
+    pub const USAGE: u8 = 2;
+    /// The server refused: identity, policy, plan.
+    pub const DENIED: u8 = 3;
+    /// Nobody answered, or not now.
+    pub const UNAVAILABLE: u8 = 4;
+}
+
+macro_rules! failures {
+    ($( $(#[$doc:meta])* $variant:ident = $code:literal, $status:literal, $exit:ident, $text:literal, $hint:expr; )*) => {
+        /// Why something was refused or failed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $( $(#[$doc])* $variant, )* }
+
+        impl Code {
+            /// Every code, in the order of the table.
+            pub const ALL: &'static [Code] = &[ $( Code::$variant, )* ];
+
+            fn row(self) -> (&'static str, u16, u8, &'static str, &'static str) {
+                match self { $( Code::$variant => ($code, $status, exit::$exit, $text, $hint), )* }
+            }
+        }
+    };
+}
+
+failures! {
+    // Step 1: the token itself. 401, and nothing about any vault.
+    TokenMalformed = "token_malformed", 401, DENIED, "the OIDC token is malformed: {reason}", "request a fresh token from the CI provider and pass it unchanged";
+    TokenTooLarge = "token_too_large", 401, DENIED, "the OIDC token is larger than 16 KiB", "";
+    TokenHeader = "token_header", 401, DENIED, "the OIDC token's header is not acceptable: {reason}", "";
+    TokenAlgorithm = "token_algorithm", 401, DENIED, "the issuer is not trusted with the signature algorithm `{algorithm}`", "a DBA can allow more with `select lpm.trust_issuer(…, algorithms => …)`";
+    TokenIssuer = "token_issuer", 401, DENIED, "the issuer `{issuer}` is not trusted here", "a DBA can trust it with `select lpm.trust_issuer('github' or 'gitlab', '{issuer}')`";
+    TokenKey = "token_key", 401, DENIED, "the issuer publishes no key with the token's key id", "if the issuer has just rotated its keys, try again in a minute";
+    TokenSignature = "token_signature", 401, DENIED, "the OIDC token's signature does not hold", "request a fresh token from the CI provider and pass it unchanged";
+    TokenExpired = "token_expired", 401, DENIED, "the OIDC token has expired", "request the token in the step that uses it; if it was fresh, check the runner's clock";
+    TokenNotYetValid = "token_not_yet_valid", 401, DENIED, "the OIDC token is not valid yet", "check the clocks of the runner and of the gateway";
+    TokenTooOld = "token_too_old", 401, DENIED, "the OIDC token was issued too long ago", "request the token in the step that uses it";
+    TokenLifetime = "token_lifetime", 401, DENIED, "the OIDC token lives longer than this issuer is trusted with", "a DBA can raise `max_lifetime` with `lpm.trust_issuer`";
+    TokenAudience = "token_audience", 401, DENIED, "the OIDC token's audience `{audience}` is not this server", "request the token for the audience `{expected}`";
+    TokenClaims = "token_claims", 401, DENIED, "the OIDC token's claim `{claim}` {reason}", "";
+    /// The issuer's keys have never been fetched, or not for longer than they may be used.
+    IssuerUnavailable = "issuer_unavailable", 503, UNAVAILABLE, "the signing keys of `{issuer}` are not available right now", "try again in a minute";
+
+    // Steps 2 to 15, in the order of the decision.
+    NoPolicy = "no_policy", 403, DENIED, "no OIDC policy of this vault allows {subject}", "on a machine that has the vault: `lpm env oidc allow --provider={provider} {subject_flag} --env={environment}`";
+    Replayed = "replayed", 403, DENIED, "this OIDC token has been used already ({max_uses} per token)", "request a fresh token for every pull";
+    IdentityChanged = "identity_changed", 403, DENIED, "`{subject}` is not the repository that this policy was made for: its id is now `{id}`", "if the repository was re-created on purpose: `lpm env oidc repin {subject}`";
+    OwnerChanged = "owner_changed", 403, DENIED, "`{subject}` has a new owner: its owner id is now `{id}`", "if it was transferred on purpose: `lpm env oidc repin {subject}`";
+    PolicyLapsed = "policy_lapsed", 403, DENIED, "the policy for `{subject}` has lapsed: it granted nothing within 30 days of its creation", "run `lpm env oidc allow` for it again";
+    EventNotAllowed = "event_not_allowed", 403, DENIED, "the event `{event}` is not allowed to pull", "pull from a push, or allow the event by name: `lpm env oidc allow … --event={event}`";
+    ForkNotAllowed = "fork_not_allowed", 403, DENIED, "this run may be a fork's ({what}), and forks are not allowed to pull", "pull from a run on the repository's own branch";
+    BranchNotAllowed = "branch_not_allowed", 403, DENIED, "the branch `{branch}` is not allowed to pull", "allow it: `lpm env oidc allow … --branch={branch}`";
+    TagNotAllowed = "tag_not_allowed", 403, DENIED, "the tag `{tag}` is not allowed to pull", "allow it: `lpm env oidc allow … --tag={tag}`";
+    RefNotAllowed = "ref_not_allowed", 403, DENIED, "the ref `{ref}` is neither a branch nor a tag of the repository itself", "pull from a run on a branch";
+    EnvironmentNotAllowed = "environment_not_allowed", 403, DENIED, "the environment `{environment}` is not allowed for this workflow", "allow it: `lpm env oidc allow … --env={environment}`";
+    CiEnvironmentNotAllowed = "ci_environment_not_allowed", 403, DENIED, "the job's deployment environment `{ci_environment}` is not allowed to pull", "set the job's `environment:` to the one that the policy names";
+    WorkflowNotAllowed = "workflow_not_allowed", 403, DENIED, "the workflow `{workflow}` is not allowed to pull", "allow it: `lpm env oidc allow … --workflow=FILE`";
+    ReusableWorkflowNotAllowed = "reusable_workflow_not_allowed", 403, DENIED, "the reusable workflow `{workflow}` is not allowed to pull", "allow it: `lpm env oidc allow … --reusable-workflow=FILE@REF`";
+    RefNotProtected = "ref_not_protected", 403, DENIED, "the ref `{ref}` is not protected", "protect the branch or tag at the provider";
+    RunnerNotAllowed = "runner_not_allowed", 403, DENIED, "a `{runner}` runner is not allowed to pull", "run the job on the kind of runner that the policy names";
+    AudienceNotAllowed = "audience_not_allowed", 403, DENIED, "the audience `{audience}` is not allowed by the policy", "pull with this server's own `lpm`";
+    PlanCiPull = "plan_ci_pull", 403, DENIED, "Vault CI pull requires a Pro or Org plan", "a DBA sets plans with `select lpm.set_plan('{owner}', 'pro')`";
+    EscrowOff = "escrow_off", 403, DENIED, "CI escrow is off for this vault", "on a machine that has the vault: `lpm env oidc allow`";
+    NeverPushed = "never_pushed", 404, FAILURE, "the vault has a policy but was never pushed", "on a machine that has the vault: `lpm env push`";
+    NoEscrowKey = "no_escrow_key", 503, UNAVAILABLE, "the server has no escrow key loaded", "a DBA finds the reason with `select * from lpm.health`";
+    EscrowMismatch = "escrow_mismatch", 409, FAILURE, "the escrowed key no longer opens the vault", "run `lpm env oidc allow` again on the machine that pushed last (published 0.28: `lpm use vars oidc allow`)";
+    OrgShareWithoutEscrow = "org_share_without_escrow", 409, FAILURE, "the last share left CI out; run \"lpm env share --org {org}\" with this lpm", "";
+    PayloadType = "payload_type", 422, FAILURE, "the decrypted vault is not what it should be: {path} must be {expected}", "push the vault again";
+    EnvironmentAbsent = "environment_absent", 404, FAILURE, "the vault has no environment `{environment}`", "on a machine that has the vault: `lpm env list`, then `lpm env push`";
+    /// `open` refused: the grant is unknown, too old, not committed, or opened already.
+    NotOpenable = "not_openable", 403, DENIED, "this request has no grant that can be opened", "start again with a fresh token";
+    /// The wait for the synchronous standby was cut short, so the audit row may not survive.
+    AuditNotDurable = "audit_not_durable", 503, UNAVAILABLE, "the audit entry is not yet on the synchronous standby", "try again in a moment";
+
+    // The token between exchange and pull.
+    CiTokenInvalid = "ci_token_invalid", 401, DENIED, "the CI token is unknown, expired or used up", "exchange a fresh OIDC token";
+    CiTokenScope = "ci_token_scope", 403, DENIED, "the CI token is not good for {what}", "exchange an OIDC token for this vault and environment";
+
+    // Accounts and their tokens.
+    Unauthorized = "unauthorized", 401, DENIED, "no valid token", "set LPM_TOKEN to a token made with `select lpm.create_token('you', name => 'laptop')`";
+    TokenScope = "token_scope", 403, DENIED, "this token may only {allowed}", "use a token with scope `all`";
+    PlanSync = "plan_sync", 403, DENIED, "Vault sync requires a Pro or Org plan", "a DBA sets plans with `select lpm.set_plan('{owner}', 'pro')`";
+    PlanCiEscrow = "plan_ci_escrow", 403, DENIED, "CI escrow requires a Pro or Org plan", "a DBA sets plans with `select lpm.set_plan('{owner}', 'pro')`";
+    PlanOrgPolicy = "plan_org_policy", 403, DENIED, "Org-scoped policies require an Org plan", "a DBA sets plans with `select lpm.set_plan('{owner}', 'org')`";
+
+    // Vaults.
+    VaultUnknown = "vault_unknown", 404, FAILURE, "no vault `{vault}` of yours", "push it first: `lpm env push` (published 0.28: `lpm use vars push`)";
+    VersionConflict = "version_conflict", 409, FAILURE, "the server has version {version} of this vault, not {expected}: pull and reconcile before you push, or push with `--force`", "`lpm env pull`, then `lpm env push` (published 0.28: `lpm use vars pull`, then `push`)";
+    VersionExpected = "version_expected", 409, FAILURE, "the server already has version {version} of this vault: pull first, or push with `--force`", "`lpm env pull`, then `lpm env push` (published 0.28: `lpm use vars pull`, then `push`)";
+    VaultClaimed = "vault_claimed", 409, FAILURE, "the vault id `{vault}` belongs to someone else, so you cannot open it to CI", "take a new id with `lpm env new-id`, or have a DBA run `select lpm.transfer_vault('{vault}', '{owner}')`";
+    ClaimRateLimited = "claim_rate_limited", 429, UNAVAILABLE, "too many vault ids claimed without a push", "push one of them, or wait until they lapse (24 hours)";
+    BlobKnown = "blob_known", 409, FAILURE, "this ciphertext is already stored for another vault", "push from the machine that has the vault: every push encrypts anew";
+    BlobInvalid = "blob_invalid", 400, USAGE, "`{field}` is not {expected}", "";
+    BlobTooLarge = "blob_too_large", 413, USAGE, "the encrypted vault is larger than 10 MiB", "";
+
+    // Escrow.
+    EscrowInvalid = "escrow_invalid", 400, USAGE, "the sealed escrow is not acceptable: {reason}", "";
+    EscrowKeyUnknown = "escrow_key_unknown", 409, FAILURE, "the escrow was sealed to the key `{key}`, which the server no longer has", "run `lpm env oidc allow` again";
+    EscrowWrongKey = "escrow_wrong_key", 409, FAILURE, "this wrapping key does not open the vault as it was last pushed", "run it on the machine that pushed last, or push first: `lpm env push`";
+
+    // Policies.
+    ProviderUnsupported = "provider_unsupported", 400, USAGE, "the provider `{provider}` is not supported: use `github` or `gitlab`", "{why}";
+    PolicyInvalid = "policy_invalid", 400, USAGE, "the policy's `{field}` {reason}", "{next}";
+    IssuerNotTrusted = "issuer_not_trusted", 400, USAGE, "the issuer `{issuer}` is not trusted here as `{provider}`", "a DBA can trust it with `select lpm.trust_issuer('{provider}', '{issuer}')`";
+    SubjectUnknown = "subject_unknown", 404, FAILURE, "no policy of this vault names `{subject}`", "`lpm env oidc list` shows the subjects";
+    PinnedOtherwise = "pinned_otherwise", 409, FAILURE, "`{subject}` is already pinned to the id {id}", "if the repository was re-created or transferred on purpose: `lpm env oidc repin {subject}`";
+    OrgUnknown = "org_unknown", 404, FAILURE, "no org `{org}` in which you are owner or admin", "";
+    PolicyUnknown = "policy_unknown", 404, FAILURE, "no policy `{policy}` of yours", "`lpm env oidc list` shows their ids";
+
+    // Requests.
+    BadRequest = "bad_request", 400, USAGE, "{reason}", "";
+    BodyTooLarge = "body_too_large", 413, USAGE, "the request's body is larger than {limit}", "";
+    NotFound = "not_found", 404, FAILURE, "there is nothing at `{path}`", "";
+    MethodNotAllowed = "method_not_allowed", 405, USAGE, "`{method}` is not allowed here", "";
+    RequestTimeout = "request_timeout", 408, UNAVAILABLE, "the request took too long to arrive", "";
+    NotImplemented = "not_implemented", 501, FAILURE, "{reason}", "";
+    ReadOnly = "read_only", 503, UNAVAILABLE, "the database is read-only right now", "try again in a moment";
+    Unavailable = "unavailable", 503, UNAVAILABLE, "the database does not answer right now", "try again in a moment";
+    Internal = "internal", 500, UNAVAILABLE, "something went wrong on the server", "the server's log has the request id";
+}
+
+impl Code {
+    /// The machine code that clients and audit rows carry.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        self.row().1
+    }
+
+    /// The exit code of the command line.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        self.row().2
+    }
+
+    /// The code with this machine name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
+}
+
+/// The exit code for an answer whose machine code this version does not know: the status decides.
+#[must_use]
+pub fn exit_code_of_status(status: u16) -> u8 {
+    match status {
+        400 | 405 | 413 | 422 => exit::USAGE,
+        401 | 403 => exit::DENIED,
+        408 | 429 | 500.. => exit::UNAVAILABLE,
+        _ => exit::FAILURE,
+    }
+}
+
+/// A code with the arguments that its text needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The row of the table.
+    pub code: Code,
+    args: Vec<(String, String)>,
+}
+
+/// The body of every error reply.
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'a str,
+    code: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    hint: &'a str,
+}
+
+impl Failure {
+    /// A failure without arguments.
+    #[must_use]
+    pub fn new(code: Code) -> Self {
+        Self { code, args: Vec::new() }
+    }
+
+    /// Adds the argument `name`, shortened and with its control characters escaped.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl AsRef<str>) -> Self {
+        self.args.push((name.to_owned(), presentable(value.as_ref())));
+        self
+    }
+
+    /// The sentence for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.fill(self.code.row().3)
+    }
+
+    /// The next step, or an empty string.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        self.fill(self.code.row().4)
+    }
+
+    /// `{"error", "code", "hint"}`, the hint left out where there is none.
+    #[must_use]
+    pub fn body(&self) -> String {
+        let (error, hint) = (self.text(), self.hint());
+        serde_json::to_string(&Body { error: &error, code: self.code.as_str(), hint: &hint })
+            .expect("a struct of strings always serializes")
+    }
+
+    /// One pass, so that an argument that contains `{name}` is not filled again.
+    fn fill(&self, template: &str) -> String {
+        let mut out = String::with_capacity(template.len() + 32);
+        let mut rest = template;
+        while let Some((before, after)) = rest.split_once('{') {
+            let Some((name, tail)) = after.split_once('}') else { break };
+            out.push_str(before);
+            if let Some((_, value)) = self.args.iter().find(|(key, _)| key == name) {
+                out.push_str(value);
+            }
+            rest = tail;
+        }
+        out.push_str(rest);
+        out
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<Code> for Failure {
+    fn from(code: Code) -> Self {
+        Self::new(code)
+    }
+}
+
+/// `text` cut to [`MAX_ARGUMENT`] bytes at a character boundary, with control characters escaped.
+///
+/// Bidirectional and other invisible formatting characters are escaped too: they reorder what a
+/// terminal or an audit page shows.
+#[must_use]
+pub fn presentable(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        let hidden = c.is_control() || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}');
+        let piece = if hidden { c.escape_unicode().to_string() } else { c.to_string() };
+        if out.len() + piece.len() > MAX_ARGUMENT {
+            break;
+        }
+        out.push_str(&piece);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_parse_back() {
+        for (i, code) in Code::ALL.iter().enumerate() {
+            assert_eq!(Code::parse(code.as_str()), Some(*code));
+            assert!(Code::ALL[i + 1..].iter().all(|other| other.as_str() != code.as_str()));
+        }
+        assert_eq!(Code::parse("no such code"), None);
+    }
+
+    #[test]
+    fn exit_codes_follow_the_status() {
+        for code in Code::ALL {
+            let expected = match code.status() {
+                400 | 405 | 413 => exit::USAGE,
+                401 | 403 => exit::DENIED,
+                408 | 429 | 500 | 503 => exit::UNAVAILABLE,
+                _ => exit::FAILURE,
+            };
+            assert_eq!(code.exit_code(), expected, "{}", code.as_str());
+        }
+    }
+
+    #[test]
+    fn an_argument_is_never_filled_again() {
+        let failure = Failure::new(Code::BranchNotAllowed).with("branch", "{branch}{reason}");
+        assert_eq!(failure.text(), "the branch `{branch}{reason}` is not allowed to pull");
+    }
+
+    #[test]
+    fn arguments_are_cut_and_control_characters_escaped() {
+        let failure = Failure::new(Code::BranchNotAllowed).with("branch", "a\n\u{202E}b");
+        assert_eq!(failure.text(), "the branch `a\\u{a}\\u{202e}b` is not allowed to pull");
+        assert_eq!(presentable(&"é".repeat(1000)).len(), MAX_ARGUMENT);
+    }
+
+    #[test]
+    fn a_body_without_hint_has_no_hint() {
+        assert_eq!(
+            Failure::new(Code::TokenTooLarge).body(),
+            r#"{"error":"the OIDC token is larger than 16 KiB","code":"token_too_large"}"#
+        );
+    }
+}

@@ -1,0 +1,335 @@
+//! Patterns for branch and tag names: `*` stays within a `/` segment, `**` crosses.
+//!
+//! Names are data and patterns are patterns: no regular expression, no SQL LIKE, no escapes, no
+//! negation. None is needed, because git allows neither `*` nor any other character that a pattern
+//! refuses in a name (git-check-ref-format(1)), so every name is a pattern that matches exactly itself.
+//! Matching simulates an automaton: the time is bounded by pattern length × name length whatever either
+//! holds.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Longest pattern, in bytes.
+pub const MAX_PATTERN: usize = 256;
+
+/// Why a text is not a pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// Nothing would ever match it.
+    #[error("must not be empty")]
+    Empty,
+    /// Longer than [`MAX_PATTERN`].
+    #[error("must be at most {MAX_PATTERN} bytes long")]
+    TooLong,
+    /// A character that no branch or tag name can hold: someone expects another kind of pattern.
+    #[error("holds `{}`, which no branch or tag name can hold (wildcards are `*` and `**`)", .0.escape_default())]
+    Character(char),
+    /// `***` and longer.
+    #[error("holds `***`: wildcards are `*` (within one `/` segment) and `**` (across them)")]
+    Stars,
+}
+
+/// A parsed pattern; compares, orders and prints as its text.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Pattern {
+    text: String,
+    steps: Vec<Step>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// This byte.
+    Byte(u8),
+    /// Any run of bytes without `/`.
+    Segment,
+    /// Any run of bytes.
+    Any,
+}
+
+impl Pattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    ///
+    /// When the text is empty, too long, or holds what no name can hold.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.is_empty() {
+            return Err(PatternError::Empty);
+        }
+        if text.len() > MAX_PATTERN {
+            return Err(PatternError::TooLong);
+        }
+        if let Some(c) = text.chars().find(|c| no_name_holds(*c)) {
+            return Err(PatternError::Character(c));
+        }
+        if text.contains("***") {
+            return Err(PatternError::Stars);
+        }
+        let mut steps = Vec::with_capacity(text.len());
+        for byte in text.bytes() {
+            match (byte, steps.last_mut()) {
+                (b'*', Some(last @ Step::Segment)) => *last = Step::Any,
+                (b'*', _) => steps.push(Step::Segment),
+                _ => steps.push(Step::Byte(byte)),
+            }
+        }
+        Ok(Self { text: text.to_owned(), steps })
+    }
+
+    /// Whether the whole of `name` fits: bytes, case-sensitive.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        if !self.has_wildcard() {
+            return self.text == name;
+        }
+        // reached[i]: the first i steps can have consumed what was read so far.
+        let mut reached = vec![false; self.steps.len() + 1];
+        reached[0] = true;
+        self.skip_wildcards(&mut reached);
+        for byte in name.bytes() {
+            let mut next = vec![false; reached.len()];
+            for (i, step) in self.steps.iter().enumerate().filter(|(i, _)| reached[*i]) {
+                match step {
+                    Step::Byte(expected) if *expected == byte => next[i + 1] = true,
+                    Step::Segment if byte != b'/' => next[i] = true,
+                    Step::Any => next[i] = true,
+                    _ => {}
+                }
+            }
+            self.skip_wildcards(&mut next);
+            reached = next;
+        }
+        reached[self.steps.len()]
+    }
+
+    /// A wildcard may also consume nothing.
+    fn skip_wildcards(&self, reached: &mut [bool]) {
+        for (i, step) in self.steps.iter().enumerate() {
+            if reached[i] && !matches!(step, Step::Byte(_)) {
+                reached[i + 1] = true;
+            }
+        }
+    }
+
+    /// Whether more than one name can fit.
+    #[must_use]
+    pub fn has_wildcard(&self) -> bool {
+        self.steps.iter().any(|step| !matches!(step, Step::Byte(_)))
+    }
+
+    /// The text up to the first wildcard.
+    #[must_use]
+    pub fn literal_prefix(&self) -> &str {
+        self.text.split('*').next().unwrap_or_default()
+    }
+
+    /// The pattern as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Control characters and those that git-check-ref-format(1) forbids, without the wildcard.
+fn no_name_holds(c: char) -> bool {
+    c.is_control() || matches!(c, ' ' | '~' | '^' | ':' | '?' | '[' | '\\')
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.text)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
+
+impl PartialOrd for Pattern {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Pattern {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.text
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = PatternError;
+
+    fn try_from(text: String) -> Result<Self, PatternError> {
+        Self::parse(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn pattern(text: &str) -> Pattern {
+        Pattern::parse(text).expect(text)
+    }
+
+    #[test]
+    fn a_pattern_matches_what_it_says_and_nothing_else() {
+        // (row, pattern, name, fits)
+        let table = [
+            ("", "main", "main", true),
+            ("", "release/*", "release/1.0", true),
+            ("", "release/**", "release/x/y", true),
+            ("", "**", "feature/a/b", true),
+            ("", "*", "main", true),
+            ("", "v*.*", "v1.2", true),
+            ("", "a*b*c", "axxbxxbxxc", true),
+            ("", "a**c", "a/b/c", true),
+            ("", "*/main", "team/main", true),
+            ("", "v*", "v", true),
+            ("P5", "release/a_b", "release/a_b", true),
+            ("P5", "100%", "100%", true),
+            ("P5", "{a,b}", "{a,b}", true),
+            ("P5", "!x", "!x", true),
+            ("P5", "a|b", "a|b", true),
+            ("P5", "größe/*", "größe/ü", true),
+            ("", "main", "main2", false),
+            ("", "main", "xmain", false),
+            ("", "main", "Main", false),
+            ("", "main", "mai", false),
+            ("", "*", "", true),
+            ("", "main", "", false),
+            ("P2", "main", "refs/heads/main", false),
+            ("P5 LIKE's underscore", "release/a_b", "release/axb", false),
+            ("P5 LIKE's percent", "100%", "100x", false),
+            ("P5 braces", "{a,b}", "a", false),
+            ("P5 braces", "{a,b}", "b", false),
+            ("P5 alternation", "a|b", "a", false),
+            ("P5 alternation", "a|b", "b", false),
+            ("P6", "release/*", "release/x/y", false),
+            ("P6", "release/*", "release", false),
+            ("P6", "*", "feature/x", false),
+            ("P6", "release/**", "releases/x", false),
+            ("P7 anchors", "main|dev", "main-evil", false),
+            ("P7 anchors", "main|dev", "evil-dev", false),
+            ("P9 dot", "v1.0", "v1x0", false),
+            ("P10 negation", "!prod", "main", false),
+            ("P10 negation", "!prod", "prod", false),
+            ("P14", "kelvin", "\u{212A}elvin", false),
+        ];
+        for (row, text, name, fits) in table {
+            assert_eq!(pattern(text).matches(name), fits, "{row}: `{text}` and `{name}`");
+        }
+    }
+
+    #[test]
+    fn what_no_name_can_hold_is_refused_in_a_pattern() {
+        for (text, expected) in [
+            ("", PatternError::Empty),
+            ("***", PatternError::Stars),
+            ("a/***/b", PatternError::Stars),
+            ("^main$", PatternError::Character('^')),
+            ("rel?", PatternError::Character('?')),
+            ("[a-z]*", PatternError::Character('[')),
+            ("a\\*", PatternError::Character('\\')),
+            ("a b", PatternError::Character(' ')),
+            ("a:b", PatternError::Character(':')),
+            ("a~1", PatternError::Character('~')),
+            ("a\0", PatternError::Character('\0')),
+            ("a\n", PatternError::Character('\n')),
+            ("a\u{7F}", PatternError::Character('\u{7F}')),
+        ] {
+            assert_eq!(Pattern::parse(text).err(), Some(expected), "{text:?}");
+        }
+        assert!(Pattern::parse(&"a".repeat(MAX_PATTERN)).is_ok());
+        assert_eq!(Pattern::parse(&"a".repeat(MAX_PATTERN + 1)).err(), Some(PatternError::TooLong));
+    }
+
+    #[test]
+    fn p5_every_name_is_a_pattern_that_matches_only_itself() {
+        let names: Vec<String> = ('!'..='~')
+            .filter(|c| !no_name_holds(*c) && *c != '*')
+            .flat_map(|c| [format!("{c}"), format!("a{c}b"), format!("x/{c}")])
+            .collect();
+        for own in &names {
+            for name in &names {
+                assert_eq!(pattern(own).matches(name), own == name, "`{own}` and `{name}`");
+            }
+        }
+    }
+
+    #[test]
+    fn agrees_with_the_definition_on_every_short_pattern_and_name() {
+        /// The definition, word by word, in exponential time.
+        fn defined(pattern: &[u8], name: &[u8]) -> bool {
+            match pattern {
+                [] => name.is_empty(),
+                [b'*', b'*', rest @ ..] => (0..=name.len()).any(|n| defined(rest, &name[n..])),
+                [b'*', rest @ ..] => (0..=name.len())
+                    .take_while(|n| !name[..*n].contains(&b'/'))
+                    .any(|n| defined(rest, &name[n..])),
+                [byte, rest @ ..] => name.first() == Some(byte) && defined(rest, &name[1..]),
+            }
+        }
+        fn words(alphabet: &[u8], longest: usize) -> Vec<String> {
+            let mut all = vec![String::new()];
+            let mut from = 0;
+            for _ in 0..longest {
+                let to = all.len();
+                for i in from..to {
+                    for byte in alphabet {
+                        all.push(format!("{}{}", all[i], char::from(*byte)));
+                    }
+                }
+                from = to;
+            }
+            all
+        }
+        let names = words(b"a/b", 5);
+        for text in words(b"a/*", 6).iter().filter(|text| !text.is_empty() && !text.contains("***")) {
+            let pattern = pattern(text);
+            for name in &names {
+                assert_eq!(
+                    pattern.matches(name),
+                    defined(text.as_bytes(), name.as_bytes()),
+                    "`{text}`, `{name}`"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn p8_hostile_patterns_take_bounded_time() {
+        let name = "a".repeat(4096);
+        let started = Instant::now();
+        for hostile in ["a*".repeat(127) + "b", "a**".repeat(85) + "b", "*a**a".repeat(51) + "/"] {
+            assert!(!pattern(&hostile).matches(&name));
+        }
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn the_literal_prefix_ends_at_the_first_wildcard() {
+        assert_eq!(pattern("dependabot/**").literal_prefix(), "dependabot/");
+        assert_eq!(pattern("**").literal_prefix(), "");
+        assert_eq!(pattern("main").literal_prefix(), "main");
+    }
+}

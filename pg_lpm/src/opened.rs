@@ -1,0 +1,55 @@
+//! Each grant is opened once, without writing a row.
+//!
+//! Audit ids only grow, so a fixed table of counters is enough: the slot of an id (id modulo size) holds
+//! the highest id that was opened there. An id is opened by raising its slot from something smaller; a
+//! rollback does not lower it. An older id that shares the slot can no longer be opened: it fails closed.
+//! A server that lost its shared memory (restart, crash) opens nothing that was granted before.
+
+use crate::keyring;
+use pgrx::prelude::*;
+use pgrx::{PGRXSharedMemory, PgAtomic, PgSharedMemoryInitialization, pg_shmem_init};
+use std::sync::atomic::{AtomicI64, Ordering};
+
+const SLOTS: usize = 1 << 16;
+
+struct Opened {
+    since: pg_sys::TimestampTz,
+    highest: [AtomicI64; SLOTS],
+}
+
+// SAFETY: a constant and atomics.
+unsafe impl PGRXSharedMemory for Opened {}
+
+// SAFETY: the name is prefixed with the extension's.
+static OPENED: PgAtomic<Opened> = unsafe { PgAtomic::new(c"pg_lpm_opened") };
+
+/// Asks for the shared memory; only while preloading.
+pub(crate) fn register() {
+    // SAFETY: takes nothing, returns the time.
+    pg_shmem_init!(OPENED = Opened { since: unsafe { pg_sys::GetCurrentTimestamp() }, highest: [const { AtomicI64::new(0) }; SLOTS] });
+}
+
+/// True for the first caller with this audit id, and never again.
+#[pg_extern(volatile, strict, parallel_unsafe)]
+fn claim_open(audit_id: i64, granted_at: TimestampWithTimeZone) -> bool {
+    if !keyring::preloaded() || audit_id <= 0 {
+        return false;
+    }
+    let opened = OPENED.get();
+    if pg_sys::TimestampTz::from(granted_at) < opened.since {
+        return false;
+    }
+    let slot = usize::try_from(audit_id).unwrap_or(0) % SLOTS;
+    opened.highest[slot].fetch_max(audit_id, Ordering::SeqCst) < audit_id
+}
+
+/// Where the last commit of this backend ends in the WAL; null before its first.
+#[pg_extern(volatile, parallel_unsafe, sql = "
+create function lpm.last_commit_lsn() returns pg_lsn
+language c volatile parallel unsafe as 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+")]
+fn last_commit_lsn() -> Option<i64> {
+    // SAFETY: a plain number of this backend, written at its commits.
+    let end = unsafe { pg_sys::XactLastCommitEnd };
+    (end != 0).then_some(end.cast_signed())
+}

@@ -1,0 +1,100 @@
+//! Policies: requests in, canonical documents out; and what is wrong with an issuer.
+
+use crate::answer::{Answer, refusal};
+use lpm_core::claims::Provider;
+use lpm_core::failure::{Code, Failure};
+use lpm_core::policy::{Policy, Scope};
+use lpm_core::token::KeySet;
+use pgrx::prelude::*;
+
+#[expect(clippy::type_complexity, reason = "the columns of one row")]
+type Asked = TableIterator<
+    'static,
+    (
+        name!(refusal, Option<pgrx::composite_type!('static, "lpm_api.answer")>),
+        name!(vault_id, Option<String>),
+        name!(provider, Option<String>),
+        name!(issuer, Option<String>),
+        name!(subject, Option<String>),
+        name!(scope, Option<String>),
+        name!(org, Option<String>),
+        name!(document, Option<String>),
+        name!(warnings, Option<Vec<String>>),
+        name!(pin_id, Option<String>),
+        name!(pin_owner_id, Option<String>),
+    ),
+>;
+
+/// The policy that a request's body asks for, or why it cannot be.
+#[pg_extern(immutable, parallel_safe)]
+fn parse_policy(body: &str, github_issuer: Option<&str>, gitlab_issuer: Option<&str>) -> Asked {
+    let default_issuer = |provider| match provider {
+        Provider::GitHub => github_issuer.map(str::to_owned),
+        Provider::GitLab => gitlab_issuer.map(str::to_owned),
+    };
+    TableIterator::once(match Policy::from_request(body.as_bytes(), default_issuer) {
+        Err(failure) => {
+            let refusal: Answer = refusal(&failure);
+            (Some(refusal), None, None, None, None, None, None, None, None, None, None)
+        }
+        Ok(asked) => (
+            None,
+            Some(asked.vault_id),
+            Some(asked.policy.provider().as_str().to_owned()),
+            Some(asked.policy.issuer().to_owned()),
+            Some(asked.policy.subject_key()),
+            Some(match asked.policy.scope() { Scope::Personal => "personal".to_owned(), Scope::Org => "org".to_owned() }),
+            asked.policy.org().map(str::to_owned),
+            Some(asked.policy.canonical()),
+            Some(asked.policy.warnings()),
+            asked.pins.repository_id.or(asked.pins.project_id),
+            asked.pins.owner_id,
+        ),
+    })
+}
+
+/// What a policy permits, in one line.
+#[pg_extern(immutable, strict, parallel_safe)]
+pub(crate) fn describe_policy(document: &str) -> String {
+    Policy::from_canonical(document).map_or_else(|problem| problem.to_string(), |policy| policy.describe())
+}
+
+/// Why these cannot be an issuer's settings; null where they can.
+#[pg_extern(immutable, parallel_safe)]
+fn issuer_problem(
+    issuer: Option<&str>,
+    jwks_uri: Option<&str>,
+    allow_private_addresses: bool,
+    algorithms: Option<Vec<Option<String>>>,
+    jwks: Option<&str>,
+) -> Option<String> {
+    let Some(issuer) = issuer else { return Some("an issuer is needed: its `iss`, such as https://gitlab.example.com".to_owned()) };
+    for (name, url) in [("issuer", Some(issuer)), ("jwks_uri", jwks_uri)] {
+        let Some(url) = url else { continue };
+        if !(url.starts_with("https://") || allow_private_addresses && url.starts_with("http://")) {
+            return Some(format!("the {name} must start with https:// (http:// only with allow_private_addresses => true, for tests)"));
+        }
+        if url.contains(['?', '#', '@', ' ']) || url.len() > 512 {
+            return Some(format!("the {name} must be a plain URL without user, query or fragment, at most 512 bytes"));
+        }
+    }
+    if let Some(algorithms) = algorithms {
+        if algorithms.is_empty() {
+            return Some("algorithms must name at least one, such as {RS256}".to_owned());
+        }
+        const ALLOWED: [&str; 6] = ["RS256", "RS384", "RS512", "ES256", "ES384", "EdDSA"];
+        if let Some(unknown) = algorithms.iter().find(|name| !name.as_deref().is_some_and(|name| ALLOWED.contains(&name))) {
+            return Some(format!("the algorithm {} is not one of {}", unknown.as_deref().unwrap_or("null"), ALLOWED.join(", ")));
+        }
+    }
+    match jwks.map(|jwks| KeySet::parse(jwks.as_bytes())) {
+        Some(Err(problem)) => Some(format!("jwks: {problem}")),
+        _ => None,
+    }
+}
+
+/// A failure of our own making: a stored document that no longer parses.
+pub(crate) fn stored_badly(what: &str) -> Failure {
+    pgrx::log!("pg_lpm: {what} could not be read");
+    Failure::new(Code::Internal)
+}

@@ -1,0 +1,175 @@
+//! Where escrow keys come from: command, file, or the postmaster's environment; the first that is set.
+
+use crate::settings;
+use lpm_core::envelope::keyring::{self, EscrowKey};
+use lpm_core::secret::Secret;
+use std::fs;
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+const VARIABLE: &std::ffi::CStr = c"VAULT_CI_ESCROW_KEY";
+/// More than sixteen keys with the longest ids and comments.
+const MAX_SOURCE: u64 = 64 * 1024;
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The environment variable's value, copied while preloading.
+static ENVIRONMENT: Mutex<Option<Secret>> = Mutex::new(None);
+
+/// Copies the variable, wipes it from the process's environment block and unsets it, so that neither
+/// `/proc/*/environ` nor a child process shows it.
+pub(crate) fn take_environment() {
+    // SAFETY: the postmaster has one thread while it preloads libraries; the pointer stays valid until
+    // unsetenv, and its bytes are ours to overwrite.
+    let value = unsafe {
+        let found = libc::getenv(VARIABLE.as_ptr());
+        if found.is_null() {
+            return;
+        }
+        let len = libc::strlen(found);
+        let bytes = std::slice::from_raw_parts_mut(found.cast::<u8>(), len);
+        let copy = Secret::new(bytes.to_vec());
+        bytes.fill(0);
+        libc::unsetenv(VARIABLE.as_ptr());
+        copy
+    };
+    if let Ok(mut environment) = ENVIRONMENT.lock() {
+        *environment = Some(value);
+    }
+}
+
+/// The keys of the configured source, newest first; an empty list where none is configured.
+///
+/// # Errors
+///
+/// What is wrong with the source, for `lpm.health`: names paths and rules, never content.
+pub(crate) fn read(data_directory: &Path) -> Result<Vec<EscrowKey>, String> {
+    if let Some(command) = settings::escrow_key_command() {
+        let output = run(&command).map_err(|problem| format!("escrow_key_command {problem}"))?;
+        return keyring::parse_key_lines(&output).map_err(|problem| format!("escrow_key_command: {problem}"));
+    }
+    if let Some(path) = settings::escrow_key_file() {
+        let content =
+            read_file(Path::new(&path), data_directory).map_err(|problem| format!("escrow_key_file \"{path}\" {problem}"))?;
+        return keyring::parse_key_lines(&content).map_err(|problem| format!("escrow_key_file \"{path}\": {problem}"));
+    }
+    match ENVIRONMENT.lock() {
+        Ok(environment) => match environment.as_ref() {
+            Some(value) => keyring::parse_key_env(value).map_err(|problem| format!("VAULT_CI_ESCROW_KEY: {problem}")),
+            None => Ok(Vec::new()),
+        },
+        Err(_) => Err("VAULT_CI_ESCROW_KEY could not be copied".to_owned()),
+    }
+}
+
+/// Reads a key file under the rules that PostgreSQL has for `ssl_key_file`, and outside of what a base
+/// backup takes along.
+fn read_file(path: &Path, data_directory: &Path) -> Result<Secret, String> {
+    let real = fs::canonicalize(path).map_err(|problem| format!("cannot be found: {problem}"))?;
+    for forbidden in backed_up_directories(data_directory) {
+        if real.starts_with(&forbidden) {
+            return Err(format!("lies under \"{}\", which base backups copy: keep it elsewhere", forbidden.display()));
+        }
+    }
+    let mut file = fs::File::open(&real).map_err(|problem| format!("cannot be opened: {problem}"))?;
+    let found = file.metadata().map_err(|problem| format!("cannot be examined: {problem}"))?;
+    if !found.is_file() {
+        return Err("is not a regular file".to_owned());
+    }
+    let mode = found.mode() & 0o777;
+    // SAFETY: takes nothing, returns a number.
+    let server_user = unsafe { libc::geteuid() };
+    let permitted = match found.uid() {
+        owner if owner == server_user => 0o600,
+        0 => 0o640,
+        owner => return Err(format!("belongs to the user {owner}: it must belong to the server's user or to root")),
+    };
+    if mode & !permitted != 0 {
+        return Err(format!("has mode {mode:04o}: at most {permitted:04o} is allowed for its owner"));
+    }
+    read_limited(&mut file)
+}
+
+fn read_limited(reader: &mut impl Read) -> Result<Secret, String> {
+    let mut content = Vec::with_capacity(4096);
+    let result = reader.take(MAX_SOURCE + 1).read_to_end(&mut content);
+    let content = Secret::new(content);
+    result.map_err(|problem| format!("cannot be read: {problem}"))?;
+    if content.expose().len() as u64 > MAX_SOURCE {
+        return Err("is larger than 64 KiB".to_owned());
+    }
+    Ok(content)
+}
+
+/// The data directory and every tablespace, with links resolved.
+fn backed_up_directories(data_directory: &Path) -> Vec<PathBuf> {
+    let mut directories = vec![data_directory.to_owned()];
+    if let Ok(entries) = fs::read_dir(data_directory.join("pg_tblspc")) {
+        directories.extend(entries.flatten().map(|entry| entry.path()));
+    }
+    directories.into_iter().filter_map(|directory| fs::canonicalize(directory).ok()).collect()
+}
+
+/// Runs the command in a process group of its own and takes what it prints; ends it after ten seconds.
+fn run(command: &str) -> Result<Secret, String> {
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", command])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .map_err(|problem| format!("cannot be started: {problem}"))?;
+    let deadline = Instant::now() + COMMAND_TIMEOUT;
+    let output = read_until(&mut child, deadline);
+    if output.is_err() {
+        let group = i32::try_from(child.id()).unwrap_or(0);
+        if group > 1 {
+            // SAFETY: signals the group that we started and have not yet waited for.
+            unsafe {
+                libc::kill(-group, libc::SIGKILL);
+            }
+        }
+    }
+    let status = child.wait().map_err(|problem| format!("cannot be waited for: {problem}"))?;
+    let output = output?;
+    if !status.success() {
+        return Err(format!("failed: {status}"));
+    }
+    Ok(output)
+}
+
+/// Reads the child's output to its end, waiting for data with poll(2) and never past the deadline.
+fn read_until(child: &mut std::process::Child, deadline: Instant) -> Result<Secret, String> {
+    let mut stdout = child.stdout.take().ok_or("has no output")?;
+    let mut content = zeroize::Zeroizing::new(Vec::with_capacity(usize::try_from(MAX_SOURCE).unwrap_or(0) + 4096));
+    let mut chunk = zeroize::Zeroizing::new([0_u8; 4096]);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut waiting = libc::pollfd { fd: stdout.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one valid pollfd, and its count.
+        let ready = unsafe { libc::poll(&raw mut waiting, 1, i32::try_from(left.as_millis()).unwrap_or(i32::MAX)) };
+        if ready == 0 {
+            return Err("did not finish within 10 seconds".to_owned());
+        }
+        if ready < 0 {
+            let problem = std::io::Error::last_os_error();
+            if problem.kind() == std::io::ErrorKind::Interrupted {
+                continue;
+            }
+            return Err(format!("cannot be read: {problem}"));
+        }
+        let count = stdout.read(&mut *chunk).map_err(|problem| format!("cannot be read: {problem}"))?;
+        if count == 0 {
+            return Ok(Secret::new(std::mem::take(&mut *content)));
+        }
+        content.extend_from_slice(&chunk[..count]);
+        if content.len() as u64 > MAX_SOURCE {
+            return Err("printed more than 64 KiB".to_owned());
+        }
+    }
+}

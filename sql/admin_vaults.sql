@@ -1,0 +1,184 @@
+-- Admin functions: vault ids, pins, deletion, old versions, and "why was this denied?".
+
+-- Reserves a vault id for an owner before the first push, so that nobody else can claim it.
+create function lpm.reserve_vault(vault_id text, owner text) returns text
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    to_owner record;
+begin
+    select * into to_owner from lpm.find_owner(reserve_vault.owner);
+    insert into lpm.vault_claim (vault_id, user_id, org_id, pushed) values (reserve_vault.vault_id, to_owner.user_id, to_owner.org_id, true)
+    on conflict on constraint vault_claim_pkey do nothing;
+    if not found then
+        raise exception 'the vault "%" belongs to someone already', reserve_vault.vault_id
+            using errcode = 'unique_violation', hint = format('select lpm.transfer_vault(%L, %L);', reserve_vault.vault_id, reserve_vault.owner);
+    end if;
+    perform lpm.audit_admin('vault_reserve', reserve_vault.vault_id, to_owner.user_id, to_owner.org_id);
+    return reserve_vault.vault_id;
+end
+$$;
+
+-- Gives a vault id to another account or org: the right to open it to CI. The former owner's policies, pins and
+-- escrow end; rows (ciphertext) stay with whoever pushed them.
+create function lpm.transfer_vault(vault_id text, new_owner text) returns text
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    to_owner record;
+begin
+    select * into to_owner from lpm.find_owner(transfer_vault.new_owner);
+    update lpm.vault_claim c set user_id = to_owner.user_id, org_id = to_owner.org_id, pushed = true where c.vault_id = transfer_vault.vault_id;
+    if not found then
+        raise exception 'nobody has claimed the vault "%"', transfer_vault.vault_id
+            using errcode = 'no_data_found', hint = format('select lpm.reserve_vault(%L, %L);', transfer_vault.vault_id, transfer_vault.new_owner);
+    end if;
+    delete from lpm.oidc_policy p where p.vault_id = transfer_vault.vault_id and coalesce(p.user_id, p.org_id) <> coalesce(to_owner.user_id, to_owner.org_id);
+    delete from lpm.oidc_subject_pin n where n.vault_id = transfer_vault.vault_id
+       and not exists (select from lpm.oidc_policy p where p.vault_id = n.vault_id and p.issuer = n.issuer and p.subject = n.subject);
+    update lpm.vault_sync v set ci_escrow_wrapping_key = null, escrow_kind = null
+     where v.vault_id = transfer_vault.vault_id and coalesce(v.user_id, v.org_id) <> coalesce(to_owner.user_id, to_owner.org_id);
+    perform lpm.audit_admin('vault_transfer', transfer_vault.vault_id, to_owner.user_id, to_owner.org_id,
+                            json_build_object('to', transfer_vault.new_owner));
+    return transfer_vault.new_owner;
+end
+$$;
+
+-- Forgets the ids behind a subject; the next grant records new ones. Returns how many pins that were.
+create function lpm.repin(vault_id text, subject text) returns int
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    pins int := lpm.forget_pins(repin.vault_id, repin.subject);
+begin
+    if pins = 0 then
+        raise exception 'no policy of the vault "%" names "%"', repin.vault_id, repin.subject
+            using errcode = 'no_data_found', hint = format('select distinct subject from lpm.oidc_policy where vault_id = %L;', repin.vault_id);
+    end if;
+    perform lpm.audit_admin('repin', repin.vault_id, (select c.user_id from lpm.vault_claim c where c.vault_id = repin.vault_id),
+                            metadata => json_build_object('subject', repin.subject));
+    return pins;
+end
+$$;
+
+-- Deletes one owner's copy of a vault with its kept versions; with the claimer's copy its policies and the claim.
+create function lpm.delete_vault(vault_id text, owner text) returns boolean
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    of_owner record;
+    rows_deleted int;
+    claims_deleted int;
+begin
+    select * into of_owner from lpm.find_owner(delete_vault.owner);
+    delete from lpm.vault_sync v where v.vault_id = delete_vault.vault_id and (v.user_id = of_owner.user_id or v.org_id = of_owner.org_id);
+    get diagnostics rows_deleted = row_count;
+    delete from lpm.vault_claim c where c.vault_id = delete_vault.vault_id and (c.user_id = of_owner.user_id or c.org_id = of_owner.org_id);
+    get diagnostics claims_deleted = row_count;
+    if rows_deleted + claims_deleted = 0 then
+        raise exception '"%" has no vault "%"', delete_vault.owner, delete_vault.vault_id using errcode = 'no_data_found';
+    end if;
+    perform lpm.audit_admin('vault_delete', delete_vault.vault_id, of_owner.user_id, of_owner.org_id);
+    return true;
+end
+$$;
+
+-- Brings back one of the last ten versions as the newest one. Returns the new version's number.
+create function lpm.restore_version(vault_id text, version int, owner text) returns int
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    of_owner record;
+    stored lpm.vault_sync;
+    old lpm.vault_version;
+begin
+    select * into of_owner from lpm.find_owner(restore_version.owner);
+    select v.* into stored from lpm.vault_sync v
+     where v.vault_id = restore_version.vault_id and (v.user_id = of_owner.user_id or v.org_id = of_owner.org_id) for update;
+    select o.* into old from lpm.vault_version o where o.vault = stored.id and o.version = restore_version.version;
+    if not found then
+        raise exception '"%" keeps no version % of the vault "%"', restore_version.owner, restore_version.version, restore_version.vault_id
+            using errcode = 'no_data_found',
+                  hint = 'The last ten are kept: select version, created_at from lpm.vault_version o join lpm.vault_sync v on v.id = o.vault;';
+    end if;
+    insert into lpm.vault_version (vault, version, encrypted_blob, wrapped_key, blob_sha256, ci_escrow_wrapping_key, escrow_kind, created_at, created_by)
+    values (stored.id, stored.version, stored.encrypted_blob, stored.wrapped_key, stored.blob_sha256,
+            stored.ci_escrow_wrapping_key, stored.escrow_kind, stored.updated_at, stored.updated_by);
+    update lpm.vault_sync v
+       set version = stored.version + 1, encrypted_blob = old.encrypted_blob, wrapped_key = old.wrapped_key, blob_sha256 = old.blob_sha256,
+           ci_escrow_wrapping_key = old.ci_escrow_wrapping_key, escrow_kind = old.escrow_kind, updated_at = clock_timestamp(), updated_by = null
+     where v.id = stored.id;
+    delete from lpm.vault_version o where o.vault = stored.id and o.version <= stored.version - 9;
+    perform lpm.audit_admin('vault_restore', restore_version.vault_id, of_owner.user_id, of_owner.org_id,
+                            json_build_object('from', restore_version.version, 'version', stored.version + 1));
+    return stored.version + 1;
+end
+$$;
+
+-- What a token with these claims would meet, without deciding anything: shared by lpm.explain and its HTTP twin.
+create function lpm.dry_run(vault_id text, issuer text, claims bytea, environment text,
+                            out provider text, out claims bytea, out facts text, out granted boolean, out reason text, out refusal lpm_api.answer)
+language plpgsql volatile parallel unsafe
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    given bytea := $3;
+    named text := $2;
+    trusted record;
+    job record;
+    verdict record;
+begin
+    -- claims that people typed may leave out what does not matter here; a verified token's claims are complete
+    if named is null then
+        select c.claims, c.issuer, c.refusal into given, named, refusal
+          from lpm.complete_claims($3, (select i.issuer from lpm.issuers i where i.provider = 'github' and i.is_default),
+                                   (select i.issuer from lpm.issuers i where i.provider = 'gitlab' and i.is_default)) c;
+        if refusal is not null then
+            return;
+        end if;
+    end if;
+    select i.* into trusted from lpm.issuers i where i.issuer = named;
+    if not found then
+        refusal := lpm.failure('token_issuer', 'issuer', named);
+        return;
+    end if;
+    select * into job from lpm.read_claims(trusted.provider, named, given);
+    if job.refusal is not null then
+        refusal := job.refusal;
+        return;
+    end if;
+    provider := trusted.provider;
+    claims := given;
+    facts := lpm.ci_facts($1, named, job.subjects, job.subject_id, $4, true, trusted.without_job_project);
+    select * into verdict from lpm.judge(trusted.provider, given, facts);
+    granted := verdict.granted;
+    reason := verdict.reason;
+    if not granted then
+        refusal := row (verdict.status, verdict.body)::lpm_api.answer;
+    end if;
+end
+$$;
+
+-- Why a pull with these claims is granted or denied: one row per policy and check, and a last row with the outcome.
+create function lpm.explain(vault_id text, claims text, environment text default 'default')
+returns table (policy uuid, "check" text, expected text, actual text, ok boolean)
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    run record;
+begin
+    select * into run from lpm.dry_run(explain.vault_id, null, convert_to(explain.claims, 'UTF8'), coalesce(explain.environment, 'default'));
+    if run.facts is not null then
+        return query select c.policy, c.check, c.expected, c.actual, c.ok from lpm.explain_checks(run.provider, run.claims, run.facts) c;
+    end if;
+    return query select null::uuid, 'outcome', 'granted',
+                        coalesce((run.refusal).body::json ->> 'error', 'granted'), coalesce(run.granted, false);
+end
+$$;

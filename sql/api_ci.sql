@@ -1,0 +1,244 @@
+-- lpm_api: CI. Deciding writes the audit row and commits; opening decrypts, in a transaction of its own, only
+-- for a committed grant. See docs/SECURITY.md, "Audit before plaintext".
+
+-- What `lpm.decide_request` found.
+create type lpm.decided as (answer lpm_api.answer, policy_id uuid, expires_at timestamptz, name text);
+
+-- The policies that could speak for these claims, with everything the decision needs to know beside them.
+-- Runs in the caller's rights, so row security binds it in lpm_api. `only_policy` narrows to one.
+create function lpm.ci_facts(vault_id text, issuer text, subjects text[], subject_id text, environment text, pull boolean,
+                             without_job_project boolean, only_policy uuid default null) returns text
+language sql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select json_build_object(
+        'now', floor(extract(epoch from clock_timestamp()))::bigint, 'vault', $1, 'environment', $5, 'pull', $6, 'without_job_project', $7,
+        'candidates', coalesce((
+            select json_agg(json_build_object(
+                       'id', p.id, 'policy', p.document, 'owner', coalesce(a.handle, o.slug), 'plan', coalesce(a.plan, o.plan),
+                       'waiting_since', floor(extract(epoch from n.waiting_since))::bigint,
+                       'pin', case when n.subject_id is not null then json_build_object('id', n.subject_id, 'owner_id', n.owner_id) end,
+                       'escrow', v.escrow_kind,
+                       'escrow_key_loaded', lpm.has_escrow_key(split_part(v.ci_escrow_wrapping_key, '.', 2)),
+                       'version', coalesce(v.version, 0), 'env_config', v.schema -> 'envConfig')
+                       order by p.created_at, p.id)
+              from lpm.oidc_policy p
+              left join lpm.account a on a.id = p.user_id
+              left join lpm.org o on o.id = p.org_id
+              left join lpm.oidc_subject_pin n on n.vault_id = p.vault_id and n.issuer = p.issuer and n.subject = p.subject
+              left join lpm.vault_sync v on v.vault_id = p.vault_id and (v.user_id = p.user_id or v.org_id = p.org_id)
+             where p.vault_id = $1 and p.issuer = $2
+               and ($8 is null or p.id = $8)
+               and p.subject = any ($3 || array(select b.subject from lpm.oidc_subject_pin b
+                                                 where b.vault_id = $1 and b.issuer = $2 and b.subject_id = $4))), '[]'))::text
+$$;
+
+-- Decides, writes the audit row (or counts a stranger), and returns what to answer; the same code for one-step
+-- pull, exchange and ci-pull. `count_use`: the token is an OIDC token (a CI token has counted its own use).
+create function lpm.decide_request(action text, request_id uuid, address text, issuer text, claims bytea, vault_id text, environment text,
+                                   owner uuid, count_use boolean, only_policy uuid default null) returns lpm.decided
+language plpgsql volatile parallel unsafe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    decided lpm.decided;
+    trusted record;
+    job record;
+    verdict record;
+    grantee record;
+    asked text := coalesce(decide_request.environment, 'default');
+    known_vault boolean;
+begin
+    select i.* into trusted from lpm.issuers i where i.issuer = decide_request.issuer;
+    if not found then
+        decided.answer := lpm.failure('token_issuer', 'issuer', decide_request.issuer);
+        return decided;
+    end if;
+    select * into job from lpm.read_claims(trusted.provider, decide_request.issuer, decide_request.claims);
+    if job.refusal is not null then
+        decided.answer := job.refusal;
+        return decided;
+    end if;
+    known_vault := lpm.enter_vault(decide_request.vault_id, decide_request.owner);
+    select * into verdict from lpm.judge(trusted.provider, decide_request.claims,
+        lpm.ci_facts(decide_request.vault_id, decide_request.issuer, job.subjects, job.subject_id, asked, action = 'ci_pull',
+                     trusted.without_job_project, only_policy));
+    if verdict.counted then
+        -- A stranger: counted per repository, vault and hour, in as many rows as there are real ones of these.
+        insert into lpm.oidc_stranger as s (issuer, subject_id, vault_id, reason, hour, subject)
+        values (decide_request.issuer, job.subject_id, case when known_vault then decide_request.vault_id else '' end, verdict.reason,
+                date_trunc('hour', clock_timestamp()), job.subject)
+        on conflict on constraint oidc_stranger_pkey do update set attempts = s.attempts + 1, last_at = clock_timestamp(), subject = excluded.subject;
+        decided.answer := row (verdict.status, verdict.body)::lpm_api.answer;
+        return decided;
+    end if;
+
+    -- Uses are counted per issuer and jti, denials included; what failed on our side (5xx) is not the job's fault.
+    if count_use then
+        if verdict.status < 500 then
+            insert into lpm.oidc_token_use as u (use_key, uses, expires_at) values (job.use_key, 1, job.expires_at + interval '10 minutes')
+            on conflict on constraint oidc_token_use_pkey do update set uses = u.uses + 1 where u.uses < trusted.max_token_uses;
+        end if;
+        if (verdict.status < 500 and not found)
+           or (verdict.status >= 500 and exists (select from lpm.oidc_token_use u where u.use_key = job.use_key and u.uses >= trusted.max_token_uses)) then
+            select 'replayed' as reason, f.status, f.body, verdict.policy, false as granted, null::text[] as environments,
+                   false as renamed, null::text as pin_id, null::text as pin_owner_id
+              into verdict
+              from lpm.failure('replayed', 'max_uses', case trusted.max_token_uses when 1 then 'once' else trusted.max_token_uses || ' times' end) f;
+        end if;
+    end if;
+
+    -- The first grant records the ids behind the name. Whoever comes second decides again with the ids of the first.
+    if verdict.granted and verdict.pin_id is not null then
+        update lpm.oidc_subject_pin n
+           set subject_id = verdict.pin_id, owner_id = verdict.pin_owner_id, pinned_at = clock_timestamp()
+          from lpm.oidc_policy p
+         where p.id = verdict.policy and n.vault_id = p.vault_id and n.issuer = p.issuer and n.subject = p.subject and n.subject_id is null;
+        if not found then
+            select * into verdict from lpm.judge(trusted.provider, decide_request.claims,
+                lpm.ci_facts(decide_request.vault_id, decide_request.issuer, job.subjects, job.subject_id, asked, action = 'ci_pull',
+                             trusted.without_job_project, only_policy));
+        end if;
+    end if;
+
+    select p.user_id, p.org_id into grantee from lpm.oidc_policy p where p.id = verdict.policy;
+    insert into lpm.audit_log (request_id, action, decision, reason, vault_id, owner_user_id, owner_org_id, provider, issuer, repository, branch,
+                               workflow, event, run, sha, actor, environment, environments, policy_id, address, metadata)
+    values (decide_request.request_id, decide_request.action,
+            case when verdict.granted then 'granted' when verdict.status >= 500 then 'failed' else 'denied' end,
+            coalesce(verdict.reason, case when verdict.renamed then 'renamed' end), decide_request.vault_id,
+            coalesce(grantee.user_id, case when grantee.org_id is null then lpm.scope_vault_user() end),
+            coalesce(grantee.org_id, case when grantee.user_id is null and lpm.scope_vault_user() is null then lpm.scope_vault_org() end),
+            trusted.provider, decide_request.issuer, job.repository, job.branch, job.workflow, job.event, job.run, job.sha, job.actor,
+            lpm.presentable(asked), verdict.environments, verdict.policy, lpm.presentable(decide_request.address),
+            json_build_object('subjectId', job.subject_id, 'ownerId', job.owner_id));
+    decided.answer := row (verdict.status, verdict.body)::lpm_api.answer;
+    decided.policy_id := verdict.policy;
+    decided.expires_at := job.expires_at;
+    decided.name := job.token_name;
+    return decided;
+end
+$$;
+
+-- POST /api/vault/oidc: an OIDC token for a token that is good for one vault, policy and environment
+create function lpm_api.exchange(request_id uuid, address text, issuer text, claims bytea, vault_id text, environment text, owner uuid,
+                                 ci_token_hash bytea) returns lpm_api.answer
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    refusal lpm_api.answer := lpm.refuse_read_only();
+    decided lpm.decided;
+    expires timestamptz := clock_timestamp() + interval '5 minutes';
+begin
+    if refusal is not null then
+        return refusal;
+    end if;
+    decided := lpm.decide_request('ci_exchange', exchange.request_id, exchange.address, exchange.issuer, exchange.claims,
+                                  exchange.vault_id, exchange.environment, exchange.owner, count_use => true);
+    if (decided.answer).status <> 200 then
+        return decided.answer;
+    end if;
+    insert into lpm.ci_token (stored_hash, name, vault_id, policy_id, owner, issuer, claims, environment, expires_at)
+    values (sha256(exchange.ci_token_hash), decided.name, exchange.vault_id, decided.policy_id, exchange.owner, exchange.issuer,
+            exchange.claims, coalesce(exchange.environment, 'default'), expires);
+    return row (200, json_build_object('expiresAt', lpm.rfc3339(expires))::text)::lpm_api.answer;
+end
+$$;
+
+-- POST /api/vault/oidc/pull, first half: 200 without a body means granted, then `open`
+create function lpm_api.decide(request_id uuid, address text, issuer text, claims bytea, vault_id text, environment text, owner uuid)
+returns lpm_api.answer
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    refusal lpm_api.answer := lpm.refuse_read_only();
+    decided lpm.decided;
+begin
+    if refusal is not null then
+        return refusal;
+    end if;
+    decided := lpm.decide_request('ci_pull', decide.request_id, decide.address, decide.issuer, decide.claims,
+                                  decide.vault_id, decide.environment, decide.owner, count_use => true);
+    return decided.answer;
+end
+$$;
+
+-- GET /api/vaults/{id}/ci-pull, first half: decides again, with the claims that were exchanged
+create function lpm_api.decide_ci(request_id uuid, address text, token_hash bytea, vault_id text, environment text) returns lpm_api.answer
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    refusal lpm_api.answer := lpm.refuse_read_only();
+    token lpm.ci_token;
+    mismatch text;
+    decided lpm.decided;
+begin
+    if refusal is not null then
+        return refusal;
+    end if;
+    token := lpm.enter_ci_token(decide_ci.token_hash);
+    if token.stored_hash is null then
+        return lpm.failure('ci_token_invalid');
+    end if;
+    mismatch := case when token.vault_id <> decide_ci.vault_id then 'this vault'
+                     when token.environment <> coalesce(decide_ci.environment, 'default') then
+                         format('the environment `%s`', coalesce(decide_ci.environment, 'default')) end;
+    if mismatch is not null then
+        insert into lpm.audit_log (request_id, action, decision, reason, vault_id, owner_user_id, owner_org_id, issuer, environment, policy_id, address, metadata)
+        values (decide_ci.request_id, 'ci_pull', 'denied', 'ci_token_scope', token.vault_id, lpm.scope_vault_user(),
+                case when lpm.scope_vault_user() is null then lpm.scope_vault_org() end, token.issuer,
+                lpm.presentable(coalesce(decide_ci.environment, 'default')), token.policy_id, lpm.presentable(decide_ci.address),
+                json_build_object('asked', lpm.presentable(decide_ci.vault_id), 'token', token.name));
+        return lpm.failure('ci_token_scope', 'what', mismatch);
+    end if;
+    decided := lpm.decide_request('ci_pull', decide_ci.request_id, decide_ci.address, token.issuer, token.claims,
+                                  token.vault_id, token.environment, token.owner, count_use => false, only_policy => token.policy_id);
+    return decided.answer;
+end
+$$;
+
+-- Second half of both: the environment of a granted, committed, recent request, once.
+create function lpm_api.open(request_id uuid) returns lpm_api.answer
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    granted lpm.audit_log;
+    stored lpm.vault_sync;
+    answer lpm_api.answer;
+begin
+    -- Whatever this transaction has written could still be rolled back, the audit row included.
+    if pg_current_xact_id_if_assigned() is not null then
+        return lpm.failure('not_openable');
+    end if;
+    granted := lpm.enter_request(open.request_id);
+    if granted.id is null then
+        return lpm.failure('not_openable');
+    end if;
+    if current_setting('synchronous_standby_names') <> '' and not lpm.commit_is_replicated() then
+        return lpm.failure('audit_not_durable');
+    end if;
+    if not lpm.claim_open(granted.id, granted.created_at) then
+        return lpm.failure('not_openable');
+    end if;
+    select v.* into stored from lpm.vault_sync v
+     where v.vault_id = granted.vault_id and (v.user_id = granted.owner_user_id or v.org_id = granted.owner_org_id);
+    answer := lpm.open_vault(stored.ci_escrow_wrapping_key, stored.escrow_kind, stored.vault_id,
+                             case when stored.user_id is null then 'org' else 'user' end, coalesce(stored.user_id, stored.org_id),
+                             stored.blob_sha256, stored.encrypted_blob, stored.wrapped_key, granted.environment, granted.environments);
+    if answer.status = 200 then
+        return answer;
+    end if;
+    perform lpm.refuse_read_only();
+    insert into lpm.audit_log (request_id, action, decision, reason, vault_id, owner_user_id, owner_org_id, provider, issuer, repository,
+                               branch, workflow, event, run, sha, actor, environment, policy_id, address)
+    values (granted.request_id, 'ci_open', case when answer.status = 403 then 'denied' else 'failed' end, lpm.failure_code(answer.body),
+            granted.vault_id, granted.owner_user_id, granted.owner_org_id, granted.provider, granted.issuer, granted.repository,
+            granted.branch, granted.workflow, granted.event, granted.run, granted.sha, granted.actor, granted.environment,
+            granted.policy_id, granted.address);
+    return answer;
+end
+$$;

@@ -1,0 +1,291 @@
+-- lpm_api: policies and escrow, for whoever owns the vault id.
+
+-- What the vault now permits, one line per policy.
+create function lpm.permits(vault_id text) returns json
+language sql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(json_agg(lpm.describe_policy(p.document::text) order by p.created_at, p.id), '[]')
+      from lpm.oidc_policy p where p.vault_id = $1
+$$;
+
+-- POST /api/vault/oidc/policies
+create function lpm_api.create_policy(request_id uuid, address text, token_hash bytea, body text) returns lpm_api.answer
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    caller lpm.caller := lpm.enter_account(create_policy.token_hash, 'all');
+    asked record;
+    org lpm.org;
+    claim text;
+    policy uuid;
+    pin lpm.oidc_subject_pin;
+begin
+    if caller.refusal is not null then
+        return caller.refusal;
+    end if;
+    select * into asked from lpm.parse_policy(create_policy.body,
+        (select i.issuer from lpm.issuers i where i.provider = 'github' and i.is_default),
+        (select i.issuer from lpm.issuers i where i.provider = 'gitlab' and i.is_default));
+    if asked.refusal is not null then
+        return asked.refusal;
+    end if;
+    if not exists (select from lpm.issuers i where i.issuer = asked.issuer and i.provider = asked.provider) then
+        return lpm.failure('issuer_not_trusted', 'issuer', asked.issuer, 'provider', asked.provider);
+    end if;
+    if asked.scope = 'org' then
+        select o.* into org from lpm.org o where o.slug = asked.org and o.id = any (lpm.scope_led_orgs());
+        if not found then
+            return lpm.refuse(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id, 'org_unknown', 'org', asked.org);
+        elsif org.plan <> 'org' then
+            return lpm.refuse(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id, 'plan_org_policy', 'owner', org.slug);
+        end if;
+    elsif caller.plan = 'free' then
+        return lpm.refuse(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id, 'plan_ci_escrow', 'owner', caller.handle);
+    end if;
+    claim := lpm.claim_vault(asked.vault_id, org => org.id);
+    if claim <> 'mine' then
+        return lpm.refuse(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id,
+                          case claim when 'limited' then 'claim_rate_limited' else 'vault_claimed' end,
+                          'vault', asked.vault_id, 'owner', coalesce(org.slug, caller.handle));
+    end if;
+
+    -- The subject's ids are shared by all policies that name it; ids given here pin at once, but never re-pin.
+    insert into lpm.oidc_subject_pin as p (vault_id, issuer, subject, subject_id, owner_id, pinned_at)
+    values (asked.vault_id, asked.issuer, asked.subject, asked.pin_id, asked.pin_owner_id, case when asked.pin_id is not null then clock_timestamp() end)
+    on conflict on constraint oidc_subject_pin_pkey do update
+       set waiting_since = clock_timestamp(),
+           subject_id = coalesce(p.subject_id, excluded.subject_id),
+           owner_id = case when p.subject_id is null then excluded.owner_id else coalesce(p.owner_id, excluded.owner_id) end,
+           pinned_at = coalesce(p.pinned_at, excluded.pinned_at)
+    returning p.* into pin;
+    if pin.subject_id <> asked.pin_id or pin.owner_id <> asked.pin_owner_id then
+        return lpm.refuse(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id, 'pinned_otherwise',
+                          'subject', asked.subject, 'id', concat_ws(' of owner ', pin.subject_id, pin.owner_id));
+    end if;
+
+    insert into lpm.oidc_policy (vault_id, user_id, org_id, issuer, subject, document, author)
+    values (asked.vault_id, case when org.id is null then caller.user_id end, org.id, asked.issuer, asked.subject, asked.document::json, caller.user_id)
+    on conflict do nothing
+    returning id into policy;
+    if policy is null then
+        select p.id into policy from lpm.oidc_policy p
+         where p.vault_id = asked.vault_id and coalesce(p.user_id, p.org_id) = coalesce(org.id, caller.user_id)
+           and sha256(convert_to(p.document::text, 'UTF8')) = sha256(convert_to(asked.document, 'UTF8'));
+    end if;
+    perform lpm.audit(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id,
+                      json_build_object('policy', policy, 'document', asked.document::json), org => org.id);
+    return row (201, (asked.document::jsonb
+        || jsonb_build_object('success', true, 'id', policy, 'vaultId', asked.vault_id, 'owner', coalesce(org.id, caller.user_id),
+                              'permits', lpm.permits(asked.vault_id), 'warnings', to_jsonb(asked.warnings)))::text)::lpm_api.answer;
+end
+$$;
+
+-- GET /api/vault/oidc/policies?vaultId=
+create function lpm_api.list_policies(request_id uuid, address text, token_hash bytea, vault_id text) returns lpm_api.answer
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    caller lpm.caller := lpm.enter_account(list_policies.token_hash, 'read', list_policies.vault_id);
+begin
+    if caller.refusal is not null then
+        return caller.refusal;
+    end if;
+    return row (200, json_build_object(
+        'policies', coalesce((
+            select json_agg((p.document::jsonb || jsonb_build_object(
+                       'id', p.id, 'subject', p.subject, 'author', (select a.handle from lpm.account a where a.id = p.author), 'createdAt', lpm.rfc3339(p.created_at),
+                       'permits', lpm.describe_policy(p.document::text),
+                       'pinned', case when n.subject_id is not null then
+                           jsonb_strip_nulls(jsonb_build_object('id', n.subject_id, 'ownerId', n.owner_id, 'at', lpm.rfc3339(n.pinned_at))) end,
+                       'lapsesAt', case when n.subject_id is null then lpm.rfc3339(n.waiting_since + interval '30 days') end))::json
+                       order by p.created_at, p.id)
+              from lpm.oidc_policy p
+              left join lpm.oidc_subject_pin n on n.vault_id = p.vault_id and n.issuer = p.issuer and n.subject = p.subject
+             where p.vault_id = list_policies.vault_id), '[]'),
+        'escrow', case when exists (select from lpm.vault_sync v where v.vault_id = list_policies.vault_id and v.user_id = caller.user_id
+                                       and v.ci_escrow_wrapping_key is not null) then 'on' else 'off' end,
+        'owner', caller.user_id)::text)::lpm_api.answer;
+end
+$$;
+
+-- DELETE /api/vault/oidc/policies/{id}: tokens exchanged under it end with it
+create function lpm_api.revoke_policy(request_id uuid, address text, token_hash bytea, policy_id text) returns lpm_api.answer
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    caller lpm.caller := lpm.enter_account(revoke_policy.token_hash, 'all');
+    policy lpm.oidc_policy;
+begin
+    if caller.refusal is not null then
+        return caller.refusal;
+    end if;
+    if revoke_policy.policy_id ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' then
+        delete from lpm.oidc_policy p where p.id = revoke_policy.policy_id::uuid returning p.* into policy;
+    end if;
+    if policy.id is null then
+        return lpm.failure('policy_unknown', 'policy', revoke_policy.policy_id);
+    end if;
+    perform lpm.audit(revoke_policy.request_id, revoke_policy.address, caller, 'policy_revoke', policy.vault_id,
+                      json_build_object('policy', policy.id, 'document', policy.document), org => policy.org_id);
+    return row (200, json_build_object('success', true, 'id', policy.id, 'subject', policy.subject, 'vaultId', policy.vault_id)::text)::lpm_api.answer;
+end
+$$;
+
+-- POST /api/vault/oidc/repin: forget the ids behind a name; the next grant records new ones
+create function lpm_api.repin(request_id uuid, address text, token_hash bytea, vault_id text, subject text) returns lpm_api.answer
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    caller lpm.caller := lpm.enter_account(repin.token_hash, 'all', repin.vault_id);
+    pins int;
+begin
+    if caller.refusal is not null then
+        return caller.refusal;
+    end if;
+    pins := lpm.forget_pins(repin.vault_id, repin.subject);
+    if pins = 0 then
+        return lpm.failure('subject_unknown', 'subject', repin.subject);
+    end if;
+    perform lpm.audit(repin.request_id, repin.address, caller, 'repin', repin.vault_id, json_build_object('subject', repin.subject));
+    return row (200, json_build_object('success', true, 'subject', repin.subject, 'pins', pins)::text)::lpm_api.answer;
+end
+$$;
+
+-- Runs in the caller's rights: lpm_definer is bound to the vault in scope, lpm_owner is not.
+create function lpm.forget_pins(vault_id text, subject text) returns int
+language plpgsql volatile parallel unsafe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    pins int;
+begin
+    update lpm.oidc_subject_pin p set subject_id = null, owner_id = null, pinned_at = null, waiting_since = clock_timestamp()
+     where p.vault_id = forget_pins.vault_id
+       and (p.subject = forget_pins.subject or p.subject like 'repo:%' and p.subject = lower(forget_pins.subject collate "C"));
+    get diagnostics pins = row_count;
+    return pins;
+end
+$$;
+
+-- GET /api/vault/oidc/escrow-key
+create function lpm_api.escrow_key(request_id uuid, address text, token_hash bytea) returns lpm_api.answer
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    caller lpm.caller := lpm.enter_account(escrow_key.token_hash, 'read');
+    key record;
+begin
+    if caller.refusal is not null then
+        return caller.refusal;
+    end if;
+    select k.* into key from lpm.loaded_escrow_keys() k where k.position = 1;
+    if not found then
+        return lpm.failure('no_escrow_key');
+    end if;
+    return row (200, json_build_object('keyId', key.id, 'publicKey', encode(key.public_key, 'base64'), 'fingerprint', key.fingerprint)::text)::lpm_api.answer;
+end
+$$;
+
+-- POST /api/vault/oidc/escrow: `sealed` is the wrapping key, sealed to the escrow key before it reached SQL
+create function lpm_api.put_escrow(request_id uuid, address text, token_hash bytea, vault_id text, sealed text) returns lpm_api.answer
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    caller lpm.caller := lpm.enter_account(put_escrow.token_hash, 'all', put_escrow.vault_id);
+    claim text;
+    stored lpm.vault_sync;
+    accepted record;
+begin
+    if caller.refusal is not null then
+        return caller.refusal;
+    end if;
+    if caller.plan = 'free' then
+        return lpm.refuse(put_escrow.request_id, put_escrow.address, caller, 'escrow_on', put_escrow.vault_id, 'plan_ci_escrow', 'owner', caller.handle);
+    end if;
+    claim := lpm.claim_vault(put_escrow.vault_id);
+    if claim <> 'mine' then
+        return lpm.refuse(put_escrow.request_id, put_escrow.address, caller, 'escrow_on', put_escrow.vault_id,
+                          case claim when 'limited' then 'claim_rate_limited' else 'vault_claimed' end,
+                          'vault', put_escrow.vault_id, 'owner', caller.handle);
+    end if;
+    insert into lpm.vault_sync (vault_id, user_id) values (put_escrow.vault_id, caller.user_id) on conflict on constraint vault_sync_vault_id_user_id_key do nothing;
+    select v.* into stored from lpm.vault_sync v where v.vault_id = put_escrow.vault_id and v.user_id = caller.user_id for update;
+    select * into accepted from lpm.accept_escrow(put_escrow.sealed, put_escrow.vault_id, 'user', caller.user_id, stored.wrapped_key);
+    if accepted.refusal is not null then
+        return lpm.refuse_with(put_escrow.request_id, put_escrow.address, caller, 'escrow_on', put_escrow.vault_id, accepted.reason, accepted.refusal);
+    end if;
+    update lpm.vault_sync v set ci_escrow_wrapping_key = accepted.escrow, escrow_kind = 'wrapping' where v.id = stored.id;
+    perform lpm.audit(put_escrow.request_id, put_escrow.address, caller, 'escrow_on', put_escrow.vault_id,
+                      json_build_object('keyId', accepted.key_id, 'kind', 'wrapping'));
+    return row (200, json_build_object('success', true, 'escrow', 'on', 'keyId', accepted.key_id, 'owner', caller.user_id)::text)::lpm_api.answer;
+end
+$$;
+
+-- As lpm.refuse, for a failure that a core function has worded already.
+create function lpm.refuse_with(request_id uuid, address text, caller lpm.caller, action text, vault_id text, reason text, refusal lpm_api.answer)
+returns lpm_api.answer
+language plpgsql volatile parallel unsafe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform lpm.audit(request_id, address, caller, action, vault_id, decision => 'denied', reason => reason);
+    return refusal;
+end
+$$;
+
+-- DELETE /api/vault/oidc/escrow?vaultId=: forgets every copy, those of kept versions too
+create function lpm_api.disable_escrow(request_id uuid, address text, token_hash bytea, vault_id text) returns lpm_api.answer
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    caller lpm.caller := lpm.enter_account(disable_escrow.token_hash, 'all', disable_escrow.vault_id);
+    stored bigint;
+begin
+    if caller.refusal is not null then
+        return caller.refusal;
+    end if;
+    update lpm.vault_sync v set ci_escrow_wrapping_key = null, escrow_kind = null
+     where v.vault_id = disable_escrow.vault_id and v.user_id = caller.user_id returning v.id into stored;
+    if not found then
+        return lpm.failure('vault_unknown', 'vault', disable_escrow.vault_id);
+    end if;
+    update lpm.vault_version o set ci_escrow_wrapping_key = null, escrow_kind = null where o.vault = stored;
+    perform lpm.audit(disable_escrow.request_id, disable_escrow.address, caller, 'escrow_off', disable_escrow.vault_id);
+    return row (200, json_build_object('success', true, 'escrow', 'off')::text)::lpm_api.answer;
+end
+$$;
+
+-- POST /api/vault/oidc/explain: a dry run for the owner; nothing counts as a use
+create function lpm_api.explain(request_id uuid, address text, token_hash bytea, vault_id text, issuer text, claims bytea, environment text)
+returns lpm_api.answer
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    caller lpm.caller := lpm.enter_account(explain.token_hash, 'read', explain.vault_id);
+    run record;
+begin
+    if caller.refusal is not null then
+        return caller.refusal;
+    end if;
+    if not caller.owns_vault then
+        return lpm.failure('vault_unknown', 'vault', explain.vault_id);
+    end if;
+    select * into run from lpm.dry_run(explain.vault_id, explain.issuer, explain.claims, coalesce(explain.environment, 'default'));
+    if run.refusal is not null and run.facts is null then
+        return run.refusal;
+    end if;
+    return row (200, json_build_object(
+        'granted', run.granted, 'reason', run.reason, 'error', (run.refusal).body::json ->> 'error', 'hint', (run.refusal).body::json ->> 'hint',
+        'checks', coalesce((select json_agg(json_build_object('policy', c.policy, 'check', c.check, 'expected', c.expected, 'actual', c.actual, 'ok', c.ok))
+                              from lpm.explain_checks(run.provider, run.claims, run.facts) c), '[]'))::text)::lpm_api.answer;
+end
+$$;

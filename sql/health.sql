@@ -1,0 +1,128 @@
+-- Operations: escrow keys, health, housekeeping, replication of the audit.
+
+-- Whether this backend's last commit (the audit row of a grant) is on the synchronous standbys, as far as
+-- synchronous_commit asks for. A wait that was cancelled ends in success with a mere warning, so `open` looks
+-- itself. Runs as the installing superuser: others see no positions in pg_stat_replication.
+create function lpm.commit_is_replicated() returns boolean
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    level text := current_setting('synchronous_commit');
+    names text := current_setting('synchronous_standby_names');
+    needed int := coalesce((regexp_match(names, '^\s*(?:first|any)?\s*(\d+)\s*\(', 'i'))[1]::int, 1);
+    -- a grant decided on another connection has no known position: what is written up to now covers it
+    target pg_lsn := coalesce(lpm.last_commit_lsn(), pg_current_wal_insert_lsn());
+begin
+    return (select count(*) >= needed
+              from pg_catalog.pg_stat_replication r
+             where r.sync_state in ('sync', 'quorum')
+               and case level when 'remote_apply' then r.replay_lsn when 'remote_write' then r.write_lsn else r.flush_lsn end >= target);
+end
+$$;
+
+-- What a finding says, how grave it is, and how to fix it. Security definer: it looks at roles and at every table.
+create function lpm.find_health() returns table (what text, severity text, fix text)
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    source record;
+begin
+    select * into source from lpm.escrow_key_source();
+    if not source.preloaded then
+        return query select 'pg_lpm is not preloaded: CI pulls answer 503', 'critical',
+                            'set shared_preload_libraries = ''pg_lpm'' and restart';
+    elsif source.error is not null then
+        return query select format('the escrow keys could not be read (%s); %s', source.error,
+                                   case when source.keys > 0 then 'the last good ones stay in use' else 'none is loaded' end), 'critical',
+                            'mend the source, then select lpm.reload_escrow_keys()';
+    elsif source.keys = 0 then
+        return query select 'no escrow key is configured: CI pulls answer 503', 'critical',
+                            'set pg_lpm.escrow_key_file in postgresql.conf, then select pg_reload_conf()';
+    end if;
+    if source.preloaded and not source.protected then
+        return query select 'pg_lpm.protect_memory is off: core dumps and /proc can show keys', 'warning', 'remove the setting and restart';
+    end if;
+    return query
+        select format('%s escrowed vaults need the key %s, which is not loaded', count(*), split_part(v.ci_escrow_wrapping_key, '.', 2)), 'critical',
+               'add the key to the escrow key source, or have their owners run lpm env oidc allow again'
+          from lpm.vault_sync v
+         where v.ci_escrow_wrapping_key is not null and not lpm.has_escrow_key(split_part(v.ci_escrow_wrapping_key, '.', 2))
+         group by split_part(v.ci_escrow_wrapping_key, '.', 2);
+    return query
+        select format('the gateway login %I %s', r.rolname, problem.what), 'critical', problem.fix
+          from pg_catalog.pg_roles r
+          cross join lateral (values
+              (r.rolsuper or r.rolbypassrls or r.rolcreaterole, 'has SUPERUSER, BYPASSRLS or CREATEROLE', format('alter role %I nosuperuser nobypassrls nocreaterole', r.rolname)),
+              (pg_has_role(r.rolname, 'lpm_admin', 'member') or pg_has_role(r.rolname, 'lpm_owner', 'member') or pg_has_role(r.rolname, 'lpm_definer', 'member'),
+               'is also a member of lpm_admin, lpm_owner or lpm_definer', 'give the gateway a login of its own: select lpm.create_gateway_login(…)'),
+              (not coalesce((select s.setconfig @> array['log_parameter_max_length=0'] from pg_catalog.pg_db_role_setting s where s.setrole = r.oid and s.setdatabase = 0), false),
+               'may have its parameters logged', format('alter role %I set log_parameter_max_length = 0', r.rolname))
+          ) problem (present, what, fix)
+         where r.rolcanlogin and not r.rolsuper and pg_has_role(r.rolname, 'lpm_gateway', 'member') and problem.present;
+    return query
+        select format('%s may read every escrowed secret: %s', r.rolname, concat_ws(', ',
+                   case when r.rolsuper then 'superuser' end,
+                   case when not r.rolsuper and pg_has_role(r.rolname, 'pg_read_server_files', 'member') then 'pg_read_server_files' end,
+                   case when not r.rolsuper and pg_has_role(r.rolname, 'pg_execute_server_program', 'member') then 'pg_execute_server_program' end,
+                   case when not r.rolsuper and pg_has_role(r.rolname, 'lpm_admin', 'member') then 'lpm_admin' end,
+                   case when not r.rolsuper and pg_has_role(r.rolname, 'lpm_owner', 'member') then 'lpm_owner' end,
+                   case when not r.rolsuper and pg_has_role(r.rolname, 'lpm_gateway', 'member') then 'lpm_gateway (by inventing claims, not without an audit row)' end)),
+               'info', 'trusted by design; see docs/SECURITY.md'
+          from pg_catalog.pg_roles r
+         where r.rolcanlogin
+           and (r.rolsuper or pg_has_role(r.rolname, 'pg_read_server_files', 'member') or pg_has_role(r.rolname, 'pg_execute_server_program', 'member')
+                or pg_has_role(r.rolname, 'lpm_admin', 'member') or pg_has_role(r.rolname, 'lpm_owner', 'member') or pg_has_role(r.rolname, 'lpm_gateway', 'member'))
+         order by r.rolname;
+    return query
+        select format('row security is off on %s', c.oid::regclass), 'critical', format('alter table %s enable row level security', c.oid::regclass)
+          from pg_catalog.pg_class c where c.relnamespace = 'lpm'::regnamespace and c.relkind = 'r' and not c.relrowsecurity;
+    return query
+        select format('%s expired token uses, CI tokens and stranger counts wait to be removed', w.waiting), 'warning',
+               'select lpm.remove_expired(), from cron or pg_cron every hour'
+          from (select (select count(*) from (select from lpm.oidc_token_use u where u.expires_at < clock_timestamp() limit 100001) x)
+                     + (select count(*) from lpm.ci_token t where t.expires_at < clock_timestamp()) as waiting) w
+         where w.waiting > 100000;
+    return query
+        select format('fsync is %s, full_page_writes is %s: audit rows can be lost in a crash', current_setting('fsync'), current_setting('full_page_writes')),
+               'critical', 'turn both on'
+         where current_setting('fsync') = 'off' or current_setting('full_page_writes') = 'off';
+end
+$$;
+
+create view lpm.health with (security_barrier) as select what, severity, fix from lpm.find_health();
+comment on view lpm.health is 'One row per finding: what, severity (critical, warning, info), how to fix';
+
+-- The loaded escrow keys, newest first: never the keys themselves.
+create function lpm.list_escrow_keys() returns table (id text, fingerprint text, public_key text, seals_new boolean, vaults bigint)
+language sql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select k.id, k.fingerprint, encode(k.public_key, 'base64'), k.position = 1,
+           (select count(*) from lpm.vault_sync v where v.ci_escrow_wrapping_key like 'v1.' || replace(k.id, '_', '\_') || '.%')
+      from lpm.loaded_escrow_keys() k order by k.position
+$$;
+create view lpm.escrow_keys with (security_barrier) as select id, fingerprint, public_key, seals_new, vaults from lpm.list_escrow_keys();
+comment on view lpm.escrow_keys is 'Loaded escrow keys by id and fingerprint, newest first, and how many vaults each one opens';
+
+-- Removes token uses, CI tokens and stranger counts that no longer decide anything. Returns how many rows.
+create function lpm.remove_expired() returns bigint
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    removed bigint;
+    total bigint := 0;
+begin
+    delete from lpm.oidc_token_use u where u.expires_at < clock_timestamp();
+    get diagnostics removed = row_count;
+    total := total + removed;
+    delete from lpm.ci_token t where t.expires_at < clock_timestamp();
+    get diagnostics removed = row_count;
+    total := total + removed;
+    delete from lpm.oidc_stranger s where s.hour < clock_timestamp() - interval '30 days';
+    get diagnostics removed = row_count;
+    return total + removed;
+end
+$$;

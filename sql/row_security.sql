@@ -1,0 +1,55 @@
+-- Row security: what lpm_definer sees and changes in each scope. Not forced, so lpm_owner (admin
+-- functions, housekeeping) is exempt; everybody else has no rights on the tables at all.
+--
+-- The dashboard's views belong to lpm_definer too. In a view, current_user is the person who asks, in a
+-- function of lpm_api it is lpm_definer itself, so the two `reader` rules never widen lpm_api.
+
+do $enable$
+declare
+    relation regclass;
+begin
+    for relation in select c.oid::regclass from pg_catalog.pg_class c where c.relnamespace = 'lpm'::regnamespace and c.relkind = 'r' loop
+        execute format('alter table %s enable row level security', relation);
+    end loop;
+end
+$enable$;
+
+create policy mine on lpm.account to lpm_definer using (id = lpm.scope_account() or id = lpm.scope_vault_user());
+create policy mine on lpm.org to lpm_definer using (id = any (lpm.scope_orgs()) or id = lpm.scope_vault_org());
+create policy mine on lpm.org_member to lpm_definer using (org_id = any (lpm.scope_orgs()));
+
+create policy owned on lpm.vault_claim for select to lpm_definer using (vault_id = lpm.scope_vault());
+
+create policy mine on lpm.vault_sync to lpm_definer
+    using (user_id = lpm.scope_account() or org_id = any (lpm.scope_orgs()));
+create policy opened on lpm.vault_sync for select to lpm_definer
+    using (vault_id = lpm.scope_vault() and (user_id = lpm.scope_vault_user() or org_id = lpm.scope_vault_org()));
+
+create policy mine on lpm.vault_version to lpm_definer
+    using (exists (select from lpm.vault_sync v where v.id = vault
+                   and (v.user_id = lpm.scope_account() or v.org_id = any (lpm.scope_orgs()))));
+
+create policy mine on lpm.oidc_policy to lpm_definer
+    using (user_id = lpm.scope_account() or org_id = any (lpm.scope_led_orgs()));
+create policy opened on lpm.oidc_policy for select to lpm_definer
+    using (vault_id = lpm.scope_vault() and (user_id = lpm.scope_vault_user() or org_id = lpm.scope_vault_org()));
+
+create policy opened on lpm.oidc_subject_pin to lpm_definer using (vault_id = lpm.scope_vault());
+
+create policy issued on lpm.ci_token for insert to lpm_definer with check (vault_id = lpm.scope_vault());
+create policy counted on lpm.oidc_token_use to lpm_definer using (true);
+create policy counted on lpm.oidc_stranger to lpm_definer using (true);
+create policy trusted on lpm.oidc_issuer for select to lpm_definer using (true);
+
+create policy written on lpm.audit_log for insert to lpm_definer with check (true);
+create policy mine on lpm.audit_log for select to lpm_definer
+    using (owner_user_id = lpm.scope_account() or owner_org_id = any (lpm.scope_orgs()));
+
+create policy reader on lpm.account for select to lpm_definer using (pg_has_role(current_user, 'lpm_dashboard', 'usage'));
+create policy reader on lpm.org for select to lpm_definer using (pg_has_role(current_user, 'lpm_dashboard', 'usage'));
+create policy reader on lpm.vault_claim for select to lpm_definer using (pg_has_role(current_user, 'lpm_dashboard', 'usage'));
+create policy reader on lpm.vault_sync for select to lpm_definer using (pg_has_role(current_user, 'lpm_dashboard', 'usage'));
+create policy reader on lpm.oidc_policy for select to lpm_definer using (pg_has_role(current_user, 'lpm_dashboard', 'usage'));
+create policy reader on lpm.oidc_subject_pin for select to lpm_definer using (pg_has_role(current_user, 'lpm_dashboard', 'usage'));
+create policy reader on lpm.audit_log for select to lpm_definer
+    using (pg_has_role(current_user, 'lpm_dashboard', 'usage') or pg_has_role(current_user, 'lpm_auditor', 'usage'));

@@ -1,0 +1,185 @@
+-- Who is asking: each function of lpm_api enters exactly one scope before it touches a table, and row
+-- security admits only what that scope covers. The scope lives in backend memory until the transaction
+-- ends; only lpm_owner may set it, so only the functions of this file do.
+
+-- What `enter_account` found. `refusal` is set where the caller may not go on.
+create type lpm.caller as (
+    refusal lpm_api.answer,
+    user_id uuid,
+    handle text,
+    plan text,
+    owns_vault boolean      -- may attach policies and escrow to the vault in question
+);
+
+-- Every writing request starts here: a standby or fenced primary refuses before it does anything, and the
+-- commit is as durable as the cluster promises whatever the session says. (A SET clause on the function
+-- would be undone before the commit.)
+create function lpm.refuse_read_only() returns lpm_api.answer
+language plpgsql volatile parallel unsafe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if current_setting('transaction_read_only')::boolean then
+        return lpm.failure('read_only');
+    end if;
+    if current_setting('synchronous_commit') in ('off', 'local') then
+        perform set_config('synchronous_commit', 'on', true);
+    end if;
+    return null;
+end
+$$;
+
+-- The account of a bearer token. `needs` is `read` or `all`.
+create function lpm.enter_account(token_hash bytea, needs text, vault_id text default null) returns lpm.caller
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    found_token record;
+    claim lpm.vault_claim;
+    caller lpm.caller;
+    orgs uuid[];
+    led_orgs uuid[];
+begin
+    perform lpm.set_scope(null, null, null, null, null, null);
+    caller.refusal := lpm.refuse_read_only();
+    if caller.refusal is not null then
+        return caller;
+    end if;
+    select t.scope, a.id, a.handle, a.plan into found_token
+      from lpm.access_token t join lpm.account a on a.id = t.user_id
+     where t.stored_hash = sha256(enter_account.token_hash)
+       and t.revoked_at is null and t.expires_at > clock_timestamp();
+    if not found then
+        caller.refusal := lpm.failure('unauthorized');
+        return caller;
+    end if;
+    if not (found_token.scope = 'all' or found_token.scope = needs) then
+        caller.refusal := lpm.failure('token_scope', 'allowed',
+            case found_token.scope when 'read' then 'read' else 'say who you are' end);
+        return caller;
+    end if;
+    select coalesce(array_agg(m.org_id), '{}'),
+           coalesce(array_agg(m.org_id) filter (where m.role in ('owner', 'admin')), '{}')
+      into orgs, led_orgs
+      from lpm.org_member m where m.user_id = found_token.id;
+    select c.* into claim from lpm.vault_claim c where c.vault_id = enter_account.vault_id;
+    caller.user_id := found_token.id;
+    caller.handle := found_token.handle;
+    caller.plan := found_token.plan;
+    caller.owns_vault := claim.user_id is not distinct from found_token.id and claim.user_id is not null
+                      or coalesce(claim.org_id = any (led_orgs), false);
+    if caller.owns_vault then
+        perform lpm.set_scope(found_token.id, orgs, led_orgs, claim.vault_id, claim.user_id, claim.org_id);
+    else
+        perform lpm.set_scope(found_token.id, orgs, led_orgs, null, null, null);
+    end if;
+    return caller;
+end
+$$;
+
+-- The vault of a CI request, and only the rows of those who may open it to CI. An owner that is named and
+-- does not match is treated like a vault that does not exist.
+create function lpm.enter_vault(vault_id text, owner uuid) returns boolean
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    claim lpm.vault_claim;
+begin
+    select c.* into claim from lpm.vault_claim c
+     where c.vault_id = enter_vault.vault_id
+       and (enter_vault.owner is null or enter_vault.owner in (c.user_id, c.org_id));
+    perform lpm.set_scope(null, null, null, claim.vault_id, claim.user_id, claim.org_id);
+    return claim.vault_id is not null;
+end
+$$;
+
+-- The CI token of a bearer: counts one of its three uses and enters its vault.
+create function lpm.enter_ci_token(token_hash bytea) returns lpm.ci_token
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    token lpm.ci_token;
+begin
+    perform lpm.set_scope(null, null, null, null, null, null);
+    update lpm.ci_token t set uses = t.uses + 1
+     where t.stored_hash = sha256(enter_ci_token.token_hash)
+       and t.uses < 3 and t.expires_at > clock_timestamp()
+    returning t.* into token;
+    perform lpm.enter_vault(token.vault_id, token.owner);
+    return token;
+end
+$$;
+
+-- The granted request that `open` names, or null: it must be a pull, recent, and committed.
+create function lpm.enter_request(request_id uuid) returns lpm.audit_log
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    entry lpm.audit_log;
+begin
+    perform lpm.set_scope(null, null, null, null, null, null);
+    select a.* into entry from lpm.audit_log a
+     where a.request_id = enter_request.request_id and a.action = 'ci_pull' and a.decision = 'granted'
+       and a.created_at > clock_timestamp() - interval '30 seconds';
+    if not found or pg_xact_status(entry.transaction_id) is distinct from 'committed' then
+        return null;
+    end if;
+    perform lpm.set_scope(null, null, null, entry.vault_id, entry.owner_user_id, entry.owner_org_id);
+    return entry;
+end
+$$;
+
+-- Claims the vault id for the account in scope (or for an org that it leads), if nobody holds it. A claim that
+-- never saw a push lapses after 24 hours. Answers `mine`, `theirs` or `limited`.
+create function lpm.claim_vault(vault_id text, org uuid default null, pushing boolean default false) returns text
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    me uuid := lpm.scope_account();
+    holder lpm.vault_claim;
+    waiting bigint;
+begin
+    if me is null or (org is not null and not org = any (lpm.scope_led_orgs())) then
+        return 'theirs';
+    end if;
+    delete from lpm.vault_claim c
+     where c.vault_id = claim_vault.vault_id and not c.pushed and c.claimed_at < clock_timestamp() - interval '24 hours'
+       and c.user_id is distinct from me and not coalesce(c.org_id = any (lpm.scope_led_orgs()), false);
+    if not pushing and not exists (select from lpm.vault_claim c where c.vault_id = claim_vault.vault_id) then
+        select count(*) into waiting from lpm.vault_claim c
+         where c.user_id = me and not c.pushed and c.claimed_at > clock_timestamp() - interval '24 hours';
+        if waiting >= 20 then
+            return 'limited';
+        end if;
+    end if;
+    insert into lpm.vault_claim (vault_id, user_id, org_id, pushed) values (claim_vault.vault_id, me, org, pushing)
+    on conflict on constraint vault_claim_pkey do nothing;
+    select c.* into holder from lpm.vault_claim c where c.vault_id = claim_vault.vault_id for update;
+    if (org is null and holder.user_id = me) or (org is not null and holder.org_id = org) then
+        if pushing and not holder.pushed then
+            update lpm.vault_claim c set pushed = true where c.vault_id = claim_vault.vault_id;
+        end if;
+        perform lpm.set_scope(me, lpm.scope_orgs(), lpm.scope_led_orgs(), holder.vault_id, holder.user_id, holder.org_id);
+        return 'mine';
+    end if;
+    return 'theirs';
+end
+$$;
+
+-- Whether this ciphertext is stored for another vault or another owner: looks across accounts, tells one bit.
+create function lpm.blob_is_known_elsewhere(blob_sha256 bytea, vault_id text, owner uuid) returns boolean
+language sql stable parallel safe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from lpm.vault_sync v
+         where v.blob_sha256 = $1 and (v.vault_id, coalesce(v.user_id, v.org_id)) is distinct from ($2, $3)
+        union all
+        select from lpm.vault_version o join lpm.vault_sync v on v.id = o.vault
+         where o.blob_sha256 = $1 and (v.vault_id, coalesce(v.user_id, v.org_id)) is distinct from ($2, $3))
+$$;

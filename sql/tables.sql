@@ -1,0 +1,210 @@
+-- Tables. Text that identifies something is compared byte for byte: collate "C".
+-- Every table and sequence is registered for pg_dump in dump.sql; row security is in row_security.sql.
+
+create table lpm.account (
+    id uuid primary key default gen_random_uuid(),
+    handle text collate "C" not null unique check (handle ~ '^[a-z0-9][a-z0-9_.-]{0,62}$'),
+    plan text not null default 'free' check (plan in ('free', 'pro', 'org')),
+    created_at timestamptz not null default clock_timestamp()
+);
+
+create table lpm.org (
+    id uuid primary key default gen_random_uuid(),
+    slug text collate "C" not null unique check (slug ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
+    plan text not null default 'free' check (plan in ('free', 'pro', 'org')),
+    created_at timestamptz not null default clock_timestamp()
+);
+
+create table lpm.org_member (
+    org_id uuid not null references lpm.org on delete cascade,
+    user_id uuid not null references lpm.account on delete cascade,
+    role text not null default 'developer' check (role in ('owner', 'admin', 'maintainer', 'developer')),
+    created_at timestamptz not null default clock_timestamp(),
+    primary key (org_id, user_id)
+);
+create index org_member_user on lpm.org_member (user_id);
+
+-- stored_hash = SHA-256(h), h = what the gateway sends: a stolen table is no credential.
+create table lpm.access_token (
+    id uuid primary key default gen_random_uuid(),
+    user_id uuid not null references lpm.account on delete cascade,
+    stored_hash bytea not null unique check (octet_length(stored_hash) = 32),
+    name text not null,
+    scope text not null default 'all' check (scope in ('all', 'read', 'none')),
+    created_at timestamptz not null default clock_timestamp(),
+    expires_at timestamptz not null,
+    revoked_at timestamptz
+);
+create index access_token_user on lpm.access_token (user_id);
+
+-- Who may open a vault id to CI: whoever claimed it first, or the org that the claimer first shared it with.
+create table lpm.vault_claim (
+    vault_id text collate "C" primary key check (octet_length(vault_id) between 1 and 256),
+    user_id uuid references lpm.account on delete cascade,
+    org_id uuid references lpm.org on delete cascade,
+    claimed_at timestamptz not null default clock_timestamp(),
+    pushed boolean not null default false,
+    check (user_id is not null or org_id is not null)
+);
+create index vault_claim_user on lpm.vault_claim (user_id) where not pushed;
+
+-- Ciphertext. Version 0: an escrow that arrived before the first push; nobody sees such a row.
+create table lpm.vault_sync (
+    id bigint generated always as identity primary key,
+    vault_id text collate "C" not null check (octet_length(vault_id) between 1 and 256),
+    user_id uuid references lpm.account on delete cascade,
+    org_id uuid references lpm.org on delete cascade,
+    version int not null default 0 check (version >= 0),
+    encrypted_blob text,
+    wrapped_key text,
+    blob_sha256 bytea,
+    ci_escrow_wrapping_key text,
+    escrow_kind text check (escrow_kind in ('wrapping', 'aes')),
+    name text,
+    schema json,
+    created_at timestamptz not null default clock_timestamp(),
+    updated_at timestamptz not null default clock_timestamp(),
+    updated_by uuid,
+    unique (vault_id, user_id),
+    unique (vault_id, org_id),
+    check (num_nonnulls(user_id, org_id) = 1),
+    check ((version = 0) = (encrypted_blob is null)),
+    check ((ci_escrow_wrapping_key is null) = (escrow_kind is null))
+);
+create index vault_sync_user on lpm.vault_sync (user_id);
+create index vault_sync_org on lpm.vault_sync (org_id);
+create index vault_sync_blob on lpm.vault_sync (blob_sha256);
+-- base64 of ciphertext does not compress
+alter table lpm.vault_sync alter column encrypted_blob set storage external;
+
+-- The versions before the current one; with it, ten are kept.
+create table lpm.vault_version (
+    vault bigint not null references lpm.vault_sync on delete cascade,
+    version int not null,
+    encrypted_blob text not null,
+    wrapped_key text,
+    blob_sha256 bytea not null,
+    ci_escrow_wrapping_key text,
+    escrow_kind text,
+    created_at timestamptz not null,
+    created_by uuid,
+    primary key (vault, version)
+);
+create index vault_version_blob on lpm.vault_version (blob_sha256);
+alter table lpm.vault_version alter column encrypted_blob set storage external;
+
+-- `document` is the policy's canonical encoding; the columns beside it are what lookups need.
+create table lpm.oidc_policy (
+    id uuid primary key default gen_random_uuid(),
+    vault_id text collate "C" not null references lpm.vault_claim on delete cascade,
+    user_id uuid references lpm.account on delete cascade,
+    org_id uuid references lpm.org on delete cascade,
+    issuer text collate "C" not null,
+    subject text collate "C" not null,
+    document json not null,
+    author uuid,
+    created_at timestamptz not null default clock_timestamp(),
+    check (num_nonnulls(user_id, org_id) = 1)
+);
+create unique index oidc_policy_document on lpm.oidc_policy (vault_id, coalesce(user_id, org_id), sha256(convert_to(document::text, 'UTF8')));
+create index oidc_policy_subject on lpm.oidc_policy (vault_id, issuer, subject);
+
+-- The never-reused ids behind a name, recorded by the first grant, shared by all policies that name the subject.
+create table lpm.oidc_subject_pin (
+    vault_id text collate "C" not null references lpm.vault_claim on delete cascade,
+    issuer text collate "C" not null,
+    subject text collate "C" not null,
+    subject_id text collate "C",
+    owner_id text collate "C",
+    waiting_since timestamptz not null default clock_timestamp(),
+    pinned_at timestamptz,
+    primary key (vault_id, issuer, subject)
+);
+create index oidc_subject_pin_id on lpm.oidc_subject_pin (vault_id, issuer, subject_id);
+
+-- What a DBA changed; what is built in is the view lpm.builtin_issuer.
+create table lpm.oidc_issuer (
+    issuer text collate "C" primary key check (issuer ~ '^https?://[!-~]+$' and octet_length(issuer) <= 512),
+    provider text not null check (provider in ('github', 'gitlab')),
+    trusted boolean not null default true,
+    audiences text[] not null,
+    jwks_uri text,
+    jwks json,
+    algorithms text[] not null,
+    max_token_uses int not null check (max_token_uses between 1 and 1000),
+    max_lifetime interval not null,
+    max_age interval not null,
+    allow_private_addresses boolean not null default false,
+    without_job_project boolean not null default false,
+    is_default boolean not null default false,
+    changed_at timestamptz not null default clock_timestamp()
+);
+create unique index oidc_issuer_default on lpm.oidc_issuer (provider) where is_default and trusted;
+
+-- use_key = SHA-256 of issuer and jti; kept beyond the token's expiry and the leeway.
+create table lpm.oidc_token_use (
+    use_key bytea primary key,
+    uses int not null,
+    expires_at timestamptz not null
+);
+
+-- The token between exchange and pull. The claims stand here so that the pull decides again.
+create table lpm.ci_token (
+    stored_hash bytea primary key,
+    name text not null,
+    vault_id text collate "C" not null,
+    policy_id uuid not null references lpm.oidc_policy on delete cascade,
+    owner uuid,
+    issuer text collate "C" not null,
+    claims bytea not null,
+    environment text collate "C" not null,
+    uses int not null default 0,
+    created_at timestamptz not null default clock_timestamp(),
+    expires_at timestamptz not null
+);
+create index ci_token_policy on lpm.ci_token (policy_id);
+
+-- One row per decision and per change. No foreign keys: the trail outlives what it speaks of.
+create table lpm.audit_log (
+    id bigint generated always as identity primary key,
+    request_id uuid not null,
+    transaction_id xid8 not null default pg_current_xact_id(),
+    created_at timestamptz not null default clock_timestamp(),
+    action text not null,
+    decision text not null check (decision in ('granted', 'denied', 'failed', 'done')),
+    reason text,
+    vault_id text collate "C",
+    user_id uuid,           -- who acted, where it was an account
+    owner_user_id uuid,     -- whose vault it is: an account …
+    owner_org_id uuid,      -- … or an org
+    login text,             -- who acted, where it was a DBA: session_user
+    provider text,
+    issuer text,
+    repository text,
+    branch text,
+    workflow text,
+    event text,
+    run text,
+    sha text,
+    actor text,
+    environment text collate "C",
+    environments text[],    -- what a grant permits `open` to hand out, in the order to try
+    policy_id uuid,
+    address text,
+    metadata json
+);
+create unique index audit_log_request on lpm.audit_log (request_id) where action in ('ci_exchange', 'ci_pull');
+create index audit_log_vault on lpm.audit_log (vault_id, id);
+
+-- Attempts that no policy names: counted, so that strangers can fill neither disk nor log.
+create table lpm.oidc_stranger (
+    issuer text collate "C" not null,
+    subject_id text collate "C" not null,
+    vault_id text collate "C" not null,
+    reason text not null,
+    hour timestamptz not null,
+    attempts bigint not null default 1,
+    subject text not null,
+    last_at timestamptz not null default clock_timestamp(),
+    primary key (issuer, subject_id, vault_id, reason, hour)
+);

@@ -1,0 +1,198 @@
+//! The gateway as a process, and HTTP with it.
+
+use crate::binaries;
+use crate::process::{Daemon, Lifetime};
+use anyhow::{Context, Result};
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+
+/// What a gateway is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    database_url: String,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    lifetime: Lifetime,
+}
+
+impl Options {
+    /// A gateway of this database, on a free port of the loopback interface.
+    #[must_use]
+    pub fn new(database_url: impl Into<String>) -> Self {
+        Self {
+            database_url: database_url.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            lifetime: Lifetime::Bound,
+        }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn argument(mut self, argument: impl Into<String>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Adds a variable to its environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Whether it ends with its handle.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
+        self.lifetime = lifetime;
+        self
+    }
+
+    /// Starts it, its output in `log`, and returns when it listens.
+    pub fn start(&self, log: &Path) -> Result<Gateway> {
+        let mut command = Command::new(binaries::path("lpm-gateway")?);
+        command
+            .env_clear()
+            .env("LPM_GATEWAY_DATABASE_URL", &self.database_url)
+            .env("LPM_GATEWAY_LISTEN", "127.0.0.1:0")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .args(&self.arguments);
+        let daemon = Daemon::start(&mut command, log, "listening on", self.lifetime)?;
+        let url = address_in(daemon.ready_line()).context("the gateway does not say where it listens")?;
+        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
+        Ok(Gateway { daemon, url, client })
+    }
+}
+
+/// The `http://host:port` in a line of text.
+#[must_use]
+pub fn address_in(line: &str) -> Option<String> {
+    let start = line.find("http://").or_else(|| line.find("https://"))?;
+    let end = line[start..].find(|c: char| !(c.is_ascii_alphanumeric() || ":/.[]-".contains(c))).unwrap_or(line.len() - start);
+    Some(line[start..start + end].trim_end_matches('/').to_owned())
+}
+
+/// A running gateway.
+pub struct Gateway {
+    daemon: Daemon,
+    url: String,
+    client: reqwest::Client,
+}
+
+impl Gateway {
+    /// Its address.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.daemon.pid()
+    }
+
+    /// Everything that it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.daemon.log()
+    }
+
+    /// Asks it to stop in order, and waits until it has.
+    pub fn terminate(&mut self) -> Result<ExitStatus> {
+        self.daemon.terminate()
+    }
+
+    /// A request that the caller finishes, for what the short forms do not cover.
+    #[must_use]
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    /// `GET`, with a bearer token where there is one.
+    pub async fn get(&self, path: &str, token: Option<&str>) -> Result<Reply> {
+        self.send(self.request(Method::GET, path), token).await
+    }
+
+    /// `DELETE`, with a bearer token where there is one.
+    pub async fn delete(&self, path: &str, token: Option<&str>) -> Result<Reply> {
+        self.send(self.request(Method::DELETE, path), token).await
+    }
+
+    /// `POST` of a JSON body, with a bearer token where there is one.
+    pub async fn post(&self, path: &str, token: Option<&str>, body: &Value) -> Result<Reply> {
+        self.send(self.request(Method::POST, path).json(body), token).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder, token: Option<&str>) -> Result<Reply> {
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        Reply::read(request.send().await?).await
+    }
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// The exact bytes of the body.
+    pub bytes: Vec<u8>,
+}
+
+impl Reply {
+    /// Reads a response to its end.
+    pub async fn read(response: reqwest::Response) -> Result<Self> {
+        let (status, headers) = (response.status(), response.headers().clone());
+        Ok(Self { status, headers, bytes: response.bytes().await?.to_vec() })
+    }
+
+    /// The body as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    /// The body as JSON; null where it is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_default()
+    }
+
+    /// A string member of the body, or an empty string.
+    #[must_use]
+    pub fn member(&self, name: &str) -> String {
+        self.json()[name].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The machine code of a failure.
+    #[must_use]
+    pub fn code(&self) -> String {
+        self.member("code")
+    }
+
+    /// A header as text, or an empty string.
+    #[must_use]
+    pub fn header(&self, name: &str) -> String {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_address_in_a_log_line() {
+        let line = "2026-01-01T00:00:00Z INFO lpm_gateway: listening on http://127.0.0.1:41233 replica=1";
+        assert_eq!(address_in(line).as_deref(), Some("http://127.0.0.1:41233"));
+        assert_eq!(address_in(r#"{"message":"listening on http://127.0.0.1:80"}"#).as_deref(), Some("http://127.0.0.1:80"));
+        assert_eq!(address_in("listening"), None);
+    }
+}
