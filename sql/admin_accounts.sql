@@ -113,12 +113,12 @@ language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    user_id uuid := lpm.find_user(drop_user.handle);
+    of_user uuid := lpm.find_user(drop_user.handle);
     vaults bigint;
 begin
-    select count(*) into vaults from lpm.vault_sync v where v.user_id = drop_user.user_id and v.version > 0;
-    delete from lpm.account a where a.id = drop_user.user_id;
-    perform lpm.audit_admin('user_drop', owner_user => drop_user.user_id, metadata => json_build_object('handle', drop_user.handle, 'vaults', vaults));
+    select count(*) into vaults from lpm.vault_sync v where v.user_id = of_user and v.version > 0;
+    delete from lpm.account a where a.id = of_user;
+    perform lpm.audit_admin('user_drop', owner_user => of_user, metadata => json_build_object('handle', drop_user.handle, 'vaults', vaults));
     return vaults;
 end
 $$;
@@ -129,7 +129,7 @@ language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    user_id uuid := lpm.find_user(create_token.handle);
+    of_user uuid := lpm.find_user(create_token.handle);
     made record;
     token_id uuid;
 begin
@@ -141,9 +141,9 @@ begin
     end if;
     select * into made from lpm.new_token(lpm.gen_random_bytes(32));
     insert into lpm.access_token (user_id, stored_hash, name, scope, expires_at)
-    values (create_token.user_id, made.stored_hash, create_token.name, create_token.scope, clock_timestamp() + create_token.valid_for)
+    values (of_user, made.stored_hash, create_token.name, create_token.scope, clock_timestamp() + create_token.valid_for)
     returning id into token_id;
-    perform lpm.audit_admin('token_create', owner_user => create_token.user_id,
+    perform lpm.audit_admin('token_create', owner_user => of_user,
                             metadata => json_build_object('token', token_id, 'name', create_token.name, 'scope', create_token.scope));
     return made.token;
 end
@@ -155,13 +155,13 @@ language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    user_id uuid := lpm.find_user(revoke_tokens.handle);
+    of_user uuid := lpm.find_user(revoke_tokens.handle);
     ended bigint;
 begin
     update lpm.access_token t set revoked_at = clock_timestamp()
-     where t.user_id = revoke_tokens.user_id and t.revoked_at is null and (revoke_tokens.name is null or t.name = revoke_tokens.name);
+     where t.user_id = of_user and t.revoked_at is null and (revoke_tokens.name is null or t.name = revoke_tokens.name);
     get diagnostics ended = row_count;
-    perform lpm.audit_admin('token_revoke', owner_user => revoke_tokens.user_id, metadata => json_build_object('name', revoke_tokens.name, 'tokens', ended));
+    perform lpm.audit_admin('token_revoke', owner_user => of_user, metadata => json_build_object('name', revoke_tokens.name, 'tokens', ended));
     return ended;
 end
 $$;
@@ -204,16 +204,16 @@ language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    org_id uuid := lpm.find_org(add_member.org);
-    user_id uuid := lpm.find_user(add_member.handle);
+    of_org uuid := lpm.find_org(add_member.org);
+    of_user uuid := lpm.find_user(add_member.handle);
 begin
     if add_member.role is null or add_member.role not in ('owner', 'admin', 'maintainer', 'developer') then
         raise exception 'there is no role "%"', add_member.role
             using errcode = 'invalid_parameter_value', hint = 'Roles are owner, admin, maintainer and developer.';
     end if;
-    insert into lpm.org_member (org_id, user_id, role) values (add_member.org_id, add_member.user_id, add_member.role)
+    insert into lpm.org_member (org_id, user_id, role) values (of_org, of_user, add_member.role)
     on conflict on constraint org_member_pkey do update set role = excluded.role;
-    perform lpm.audit_admin('member_added', owner_org => add_member.org_id,
+    perform lpm.audit_admin('member_added', owner_org => of_org,
                             metadata => json_build_object('handle', add_member.handle, 'role', add_member.role));
     return add_member.role;
 end
@@ -226,20 +226,20 @@ language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    org_id uuid := lpm.find_org(remove_member.org);
-    user_id uuid := lpm.find_user(remove_member.handle);
+    of_org uuid := lpm.find_org(remove_member.org);
+    of_user uuid := lpm.find_user(remove_member.handle);
 begin
-    delete from lpm.org_member m where m.org_id = remove_member.org_id and m.user_id = remove_member.user_id;
+    delete from lpm.org_member m where m.org_id = of_org and m.user_id = of_user;
     if not found then
         raise exception '"%" is not a member of "%"', remove_member.handle, remove_member.org using errcode = 'no_data_found';
     end if;
-    perform lpm.audit_admin('member_removed', owner_org => remove_member.org_id,
+    perform lpm.audit_admin('member_removed', owner_org => of_org,
                             metadata => json_build_object('handle', remove_member.handle, 'policies_revoked', remove_member.revoke_policies));
     return query
         select p.id, p.vault_id, p.subject, remove_member.revoke_policies
-          from lpm.oidc_policy p where p.org_id = remove_member.org_id and p.author = remove_member.user_id order by p.created_at, p.id;
+          from lpm.oidc_policy p where p.org_id = of_org and p.author = of_user order by p.created_at, p.id;
     if remove_member.revoke_policies then
-        delete from lpm.oidc_policy p where p.org_id = remove_member.org_id and p.author = remove_member.user_id;
+        delete from lpm.oidc_policy p where p.org_id = of_org and p.author = of_user;
     end if;
 end
 $$;

@@ -20,6 +20,7 @@ declare
     org lpm.org;
     claim text;
     policy uuid;
+    new_document bytea;
     pin lpm.oidc_subject_pin;
 begin
     if caller.refusal is not null then
@@ -65,14 +66,16 @@ begin
                           'subject', asked.subject, 'id', concat_ws(' of owner ', pin.subject_id, pin.owner_id));
     end if;
 
-    insert into lpm.oidc_policy (vault_id, user_id, org_id, issuer, subject, document, author)
-    values (asked.vault_id, case when org.id is null then caller.user_id end, org.id, asked.issuer, asked.subject, asked.document::json, caller.user_id)
+    new_document := sha256(convert_to(asked.document, 'UTF8'));
+    insert into lpm.oidc_policy (vault_id, user_id, org_id, issuer, subject, document, document_sha256, author)
+    values (asked.vault_id, case when org.id is null then caller.user_id end, org.id, asked.issuer, asked.subject, asked.document::json,
+            new_document, caller.user_id)
     on conflict do nothing
     returning id into policy;
     if policy is null then
         select p.id into policy from lpm.oidc_policy p
          where p.vault_id = asked.vault_id and coalesce(p.user_id, p.org_id) = coalesce(org.id, caller.user_id)
-           and sha256(convert_to(p.document::text, 'UTF8')) = sha256(convert_to(asked.document, 'UTF8'));
+           and p.document_sha256 = new_document;
     end if;
     perform lpm.audit(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id,
                       json_build_object('policy', policy, 'document', asked.document::json), org => org.id);

@@ -102,11 +102,12 @@ create table lpm.oidc_policy (
     issuer text collate "C" not null,
     subject text collate "C" not null,
     document json not null,
+    document_sha256 bytea not null,
     author uuid,
     created_at timestamptz not null default clock_timestamp(),
     check (num_nonnulls(user_id, org_id) = 1)
 );
-create unique index oidc_policy_document on lpm.oidc_policy (vault_id, coalesce(user_id, org_id), sha256(convert_to(document::text, 'UTF8')));
+create unique index oidc_policy_document on lpm.oidc_policy (vault_id, coalesce(user_id, org_id), document_sha256);
 create index oidc_policy_subject on lpm.oidc_policy (vault_id, issuer, subject);
 
 -- The never-reused ids behind a name, recorded by the first grant, shared by all policies that name the subject.

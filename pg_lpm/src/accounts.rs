@@ -10,28 +10,27 @@ use openssl::pkcs5::pbkdf2_hmac;
 use openssl::pkey::PKey;
 use openssl::sha::sha256;
 use openssl::sign::Signer;
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 /// PostgreSQL's own default (`SCRAM_DEFAULT_ITERATIONS`).
 const SCRAM_ITERATIONS: usize = 4096;
 
-fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    match bytes.try_into() {
-        Ok(array) => array,
-        Err(_) => ereport!(
-            ERROR,
-            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            format!("expected {N} random bytes, got {}", bytes.len())
-        ),
-    }
+fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], ErrorReport> {
+    bytes.try_into().map_err(|_| {
+        let message = format!("expected {N} random bytes, got {}", bytes.len());
+        ErrorReport::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message, "")
+    })
 }
 
 /// A personal access token from 32 random bytes, and what is stored of it.
 #[pg_extern(immutable, strict, parallel_safe)]
-fn new_token(random: &[u8]) -> TableIterator<'static, (name!(token, String), name!(stored_hash, Vec<u8>))> {
-    let token = bearer::token(Kind::PersonalAccess, &array(random));
+fn new_token(
+    random: &[u8],
+) -> Result<TableIterator<'static, (name!(token, String), name!(stored_hash, Vec<u8>))>, ErrorReport> {
+    let token = bearer::token(Kind::PersonalAccess, &array(random)?);
     let stored = bearer::stored_hash(&bearer::hash(token.expose()));
-    TableIterator::once((token.expose_str().unwrap_or_default().to_owned(), stored.to_vec()))
+    Ok(TableIterator::once((token.expose_str().unwrap_or_default().to_owned(), stored.to_vec())))
 }
 
 /// A password from 32 random bytes and its SCRAM-SHA-256 verifier with 16 more as salt.
@@ -39,16 +38,26 @@ fn new_token(random: &[u8]) -> TableIterator<'static, (name!(token, String), nam
 /// The verifier's form is `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>` (RFC 5803, as
 /// `pg_authid.rolpassword` has it). The password is ASCII, so SASLprep leaves it as it is.
 #[pg_extern(immutable, strict, parallel_safe)]
-fn new_login_password(random: &[u8]) -> TableIterator<'static, (name!(password, String), name!(verifier, String))> {
-    let random: [u8; 48] = array(random);
+fn new_login_password(
+    random: &[u8],
+) -> Result<TableIterator<'static, (name!(password, String), name!(verifier, String))>, ErrorReport> {
+    let random: [u8; 48] = array(random)?;
     let (seed, salt) = random.split_at(32);
     let password = zeroize::Zeroizing::new(
-        seed.iter().flat_map(|byte| [b"abcdefghijklmnop"[usize::from(byte >> 4)], b"qrstuvwxyz234567"[usize::from(byte & 15)]]).collect::<Vec<u8>>(),
+        seed.iter()
+            .flat_map(|byte| {
+                [b"abcdefghijklmnop"[usize::from(byte >> 4)], b"qrstuvwxyz234567"[usize::from(byte & 15)]]
+            })
+            .collect::<Vec<u8>>(),
     );
-    match scram_verifier(&password, salt) {
-        Ok(verifier) => TableIterator::once((String::from_utf8_lossy(&password).into_owned(), verifier)),
-        Err(_) => ereport!(ERROR, PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "OpenSSL could not derive a SCRAM verifier"),
-    }
+    let verifier = scram_verifier(&password, salt).map_err(|_| {
+        ErrorReport::new(
+            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            "OpenSSL could not derive a SCRAM verifier",
+            "",
+        )
+    })?;
+    Ok(TableIterator::once((String::from_utf8_lossy(&password).into_owned(), verifier)))
 }
 
 fn scram_verifier(password: &[u8], salt: &[u8]) -> Result<String, openssl::error::ErrorStack> {

@@ -9,7 +9,8 @@ pub(crate) type Answer = PgHeapTuple<'static, AllocatedByRust>;
 
 /// An answer with this status and body.
 pub(crate) fn answer(status: u16, body: &str) -> Answer {
-    let shape = PgTupleDesc::for_composite_type("lpm_api.answer").expect("the extension's script creates the type");
+    let shape =
+        PgTupleDesc::for_composite_type("lpm_api.answer").expect("the extension's script creates the type");
     // SAFETY: two values of the two attributes' types, in their order.
     unsafe { PgHeapTuple::from_datums(shape, [i32::from(status).into_datum(), body.into_datum()]) }
         .expect("two values for two attributes")
@@ -26,10 +27,10 @@ pub(crate) fn refusal(failure: &Failure) -> Answer {
 #[pg_extern(immutable, parallel_safe)]
 pub(crate) fn failure(
     code: &str,
-    arguments: default!(pgrx::VariadicArray<Option<String>>, "'{}'"),
+    arguments: default!(pgrx::VariadicArray<'_, String>, "'{}'"),
 ) -> pgrx::composite_type!('static, "lpm_api.answer") {
     let mut failure = Failure::new(Code::parse(code).unwrap_or(Code::Internal));
-    let arguments: Vec<String> = arguments.iter().map(|value| value.flatten().unwrap_or_default()).collect();
+    let arguments: Vec<String> = arguments.iter().map(Option::unwrap_or_default).collect();
     for pair in arguments.chunks_exact(2) {
         failure = failure.with(&pair[0], &pair[1]);
     }

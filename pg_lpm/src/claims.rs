@@ -15,8 +15,15 @@ pub(crate) fn parse(provider: &str, issuer: &str, claims: &[u8]) -> Result<Claim
     Ok(claims)
 }
 
+/// Everything that deciding, counting and auditing need of a token's claims, as one row; `refusal` alone
+/// where the claims are not acceptable. Texts are cut and escaped for the audit.
+#[pg_extern(immutable, strict, parallel_safe)]
 #[expect(clippy::type_complexity, reason = "the columns of one row")]
-type Job = TableIterator<
+fn read_claims(
+    provider: &str,
+    issuer: &str,
+    claims: &[u8],
+) -> TableIterator<
     'static,
     (
         name!(refusal, Option<pgrx::composite_type!('static, "lpm_api.answer")>),
@@ -35,22 +42,36 @@ type Job = TableIterator<
         name!(sha, Option<String>),
         name!(actor, Option<String>),
     ),
->;
-
-/// Everything that deciding, counting and auditing need of a token's claims, as one row; `refusal` alone
-/// where the claims are not acceptable. Texts are cut and escaped for the audit.
-#[pg_extern(immutable, strict, parallel_safe)]
-fn read_claims(provider: &str, issuer: &str, claims: &[u8]) -> Job {
+> {
     let row = match parse(provider, issuer, claims) {
         Err(failure) => {
             let refusal: Answer = refusal(&failure);
-            (Some(refusal), None, None, None, None, None, None, None, None, None, None, None, None, None, None)
+            (
+                Some(refusal),
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+            )
         }
         Ok(claims) => {
             let audit = |text: Option<String>| text.map(|text| lpm_core::failure::presentable(&text));
             let branch = audit(claims.branch_text());
-            let name =
-                format!("oidc:{provider}:{}:{}", claims.subject_text(), branch.as_deref().unwrap_or_default());
+            let name = format!(
+                "oidc:{provider}:{}:{}",
+                claims.subject_text(),
+                branch.as_deref().unwrap_or_default()
+            );
             (
                 None,
                 Some(claims.subjects()),
@@ -102,9 +123,10 @@ fn complete(claims: &[u8], github: Option<&str>, gitlab: Option<&str>) -> Result
     use serde_json::{Map, Value, json};
     let bad = |reason: &str| Failure::new(Code::BadRequest).with("reason", reason);
     // The strict parser has the last word, in `read_claims`; here duplicate names are refused with it.
-    lpm_core::json::parse(claims, &lpm_core::json::Limits::CLAIMS).map_err(|problem| bad(&format!("claims: {problem}")))?;
-    let mut claims: Map<String, Value> =
-        serde_json::from_slice(claims).map_err(|_| bad("claims must be a JSON object, such as '{\"repository\": \"acme/web\"}'"))?;
+    lpm_core::json::parse(claims, &lpm_core::json::Limits::CLAIMS)
+        .map_err(|problem| bad(&format!("claims: {problem}")))?;
+    let mut claims: Map<String, Value> = serde_json::from_slice(claims)
+        .map_err(|_| bad("claims must be a JSON object, such as '{\"repository\": \"acme/web\"}'"))?;
     let is_gitlab = claims.contains_key("project_path") || claims.contains_key("project_id");
     if !is_gitlab && !claims.contains_key("repository") {
         return Err(bad("claims need at least `repository` (GitHub) or `project_path` (GitLab)"));
@@ -112,9 +134,15 @@ fn complete(claims: &[u8], github: Option<&str>, gitlab: Option<&str>) -> Result
     let issuer = match claims.get("iss") {
         Some(Value::String(issuer)) => issuer.clone(),
         Some(_) => return Err(bad("`iss` must be a string")),
-        None => (if is_gitlab { gitlab } else { github }).ok_or_else(|| bad("no issuer is trusted for these claims; name one as `iss`"))?.to_owned(),
+        None => (if is_gitlab { gitlab } else { github })
+            .ok_or_else(|| bad("no issuer is trusted for these claims; name one as `iss`"))?
+            .to_owned(),
     };
-    let owner = claims.get("repository").and_then(Value::as_str).and_then(|name| name.split_once('/')).map(|(owner, _)| owner.to_owned());
+    let owner = claims
+        .get("repository")
+        .and_then(Value::as_str)
+        .and_then(|name| name.split_once('/'))
+        .map(|(owner, _)| owner.to_owned());
     let mut complete = |name: &str, value: Value| {
         claims.entry(name).or_insert(value);
     };
@@ -123,8 +151,11 @@ fn complete(claims: &[u8], github: Option<&str>, gitlab: Option<&str>) -> Result
     complete("jti", json!("explained"));
     complete("iat", json!(0));
     complete("exp", json!(1));
-    let required: &[&str] =
-        if is_gitlab { &["project_id", "project_path", "job_id", "pipeline_id"] } else { &["repository_id", "repository_owner_id"] };
+    let required: &[&str] = if is_gitlab {
+        &["project_id", "project_path", "job_id", "pipeline_id"]
+    } else {
+        &["repository_id", "repository_owner_id"]
+    };
     for name in required {
         complete(name, json!("unknown"));
     }

@@ -7,8 +7,8 @@ use lpm_core::envelope::vault;
 use lpm_core::environment;
 use lpm_core::failure::{Code, Failure};
 use lpm_core::json;
-use pgrx::prelude::*;
 use pgrx::Uuid;
+use pgrx::prelude::*;
 
 /// The form of a push: canonical base64, sizes, and a schema that is a JSON object; with the blob's hash.
 #[pg_extern(immutable, parallel_safe)]
@@ -19,7 +19,10 @@ fn check_push(
     schema: Option<&str>,
 ) -> TableIterator<
     'static,
-    (name!(refusal, Option<pgrx::composite_type!('static, "lpm_api.answer")>), name!(blob_sha256, Option<Vec<u8>>)),
+    (
+        name!(refusal, Option<pgrx::composite_type!('static, "lpm_api.answer")>),
+        name!(blob_sha256, Option<Vec<u8>>),
+    ),
 > {
     TableIterator::once(match push_problem(encrypted_blob, wrapped_key, schema) {
         Ok(hash) => (None, Some(hash.to_vec())),
@@ -27,13 +30,18 @@ fn check_push(
     })
 }
 
-fn push_problem(blob: Option<&str>, wrapped_key: Option<&str>, schema: Option<&str>) -> Result<[u8; 32], Failure> {
+fn push_problem(
+    blob: Option<&str>,
+    wrapped_key: Option<&str>,
+    schema: Option<&str>,
+) -> Result<[u8; 32], Failure> {
     let hash = vault::blob_sha256(blob.unwrap_or_default()).map_err(|problem| problem.failure())?;
     vault::check_wrapped_key(wrapped_key.unwrap_or_default()).map_err(|problem| problem.failure())?;
     if let Some(schema) = schema {
         let parsed = json::parse(schema.as_bytes(), &json::Limits::BODY);
         if schema.len() > 64 * 1024 || !matches!(parsed, Ok(json::Value::Object(_))) {
-            return Err(Failure::new(Code::BadRequest).with("reason", "`schema` must be a JSON object of at most 64 KiB"));
+            return Err(Failure::new(Code::BadRequest)
+                .with("reason", "`schema` must be a JSON object of at most 64 KiB"));
         }
     }
     Ok(hash)
@@ -64,23 +72,35 @@ fn accept_escrow(
         name!(key_id, Option<String>),
     ),
 > {
-    let context = EscrowContext { kind: EscrowKind::Wrapping, vault_id, owner: owner(owner_kind, owner_id), blob_hash: None };
+    let context = EscrowContext {
+        kind: EscrowKind::Wrapping,
+        vault_id,
+        owner: owner(owner_kind, owner_id),
+        blob_hash: None,
+    };
     TableIterator::once(match accept(sealed.unwrap_or_default(), &context, wrapped_key) {
         Ok((escrow, key_id)) => (None, None, Some(escrow), Some(key_id)),
         Err(failure) => (Some(refusal(&failure)), Some(failure.code.as_str().to_owned()), None, None),
     })
 }
 
-fn accept(sealed: &str, context: &EscrowContext<'_>, wrapped_key: Option<&str>) -> Result<(String, String), Failure> {
+fn accept(
+    sealed: &str,
+    context: &EscrowContext<'_>,
+    wrapped_key: Option<&str>,
+) -> Result<(String, String), Failure> {
     let id = escrow::sealed_key_id(sealed).map_err(|problem| problem.failure())?;
     let newest = keyring::keys().into_iter().next().ok_or(Code::NoEscrowKey)?;
-    let key = keyring::find(id.as_str()).ok_or_else(|| Failure::new(Code::EscrowKeyUnknown).with("key", id.as_str()))?;
-    let wrapping_key = escrow::open_sealed_escrow(&key, context.kind, context.vault_id, context.blob_hash, sealed)
-        .map_err(|problem| problem.failure())?;
+    let key = keyring::find(id.as_str())
+        .ok_or_else(|| Failure::new(Code::EscrowKeyUnknown).with("key", id.as_str()))?;
+    let wrapping_key =
+        escrow::open_sealed_escrow(&key, context.kind, context.vault_id, context.blob_hash, sealed)
+            .map_err(|problem| problem.failure())?;
     if let Some(wrapped_key) = wrapped_key {
         vault::open_wrapped_key(&wrapping_key, wrapped_key).map_err(|_| Code::EscrowWrongKey)?;
     }
-    let stored = escrow::store_escrow_random(&newest, context, &wrapping_key).map_err(|problem| problem.failure())?;
+    let stored =
+        escrow::store_escrow_random(&newest, context, &wrapping_key).map_err(|problem| problem.failure())?;
     Ok((stored, newest.id().as_str().to_owned()))
 }
 
@@ -102,7 +122,9 @@ fn open_vault(
     permitted: Option<Vec<String>>,
 ) -> pgrx::composite_type!('static, "lpm_api.answer") {
     let opened = || -> Result<Answer, Failure> {
-        let (Some(vault_id), Some(owner_kind), Some(owner_id), Some(blob)) = (vault_id, owner_kind, owner_id, encrypted_blob) else {
+        let (Some(vault_id), Some(owner_kind), Some(owner_id), Some(blob)) =
+            (vault_id, owner_kind, owner_id, encrypted_blob)
+        else {
             return Err(Code::NeverPushed.into());
         };
         let (Some(stored), Some(kind)) = (stored_escrow, escrow_kind.and_then(EscrowKind::parse)) else {
@@ -112,19 +134,22 @@ fn open_vault(
         let key = keyring::find(id.as_str()).ok_or(Code::NoEscrowKey)?;
         let blob_hash = match kind {
             EscrowKind::Wrapping => None,
-            EscrowKind::Aes => Some(blob_sha256.and_then(|hash| hash.try_into().ok()).ok_or(Code::EscrowMismatch)?),
+            EscrowKind::Aes => {
+                Some(blob_sha256.and_then(|hash| hash.try_into().ok()).ok_or(Code::EscrowMismatch)?)
+            }
         };
         let context = EscrowContext { kind, vault_id, owner: owner(owner_kind, owner_id), blob_hash };
-        let escrowed = escrow::open_stored_escrow(&key, &context, stored).map_err(|_| Code::EscrowMismatch)?;
+        let escrowed =
+            escrow::open_stored_escrow(&key, &context, stored).map_err(|_| Code::EscrowMismatch)?;
         let aes_key = match kind {
-            EscrowKind::Wrapping => {
-                vault::open_wrapped_key(&escrowed, wrapped_key.unwrap_or_default()).map_err(|_| Code::EscrowMismatch)?
-            }
+            EscrowKind::Wrapping => vault::open_wrapped_key(&escrowed, wrapped_key.unwrap_or_default())
+                .map_err(|_| Code::EscrowMismatch)?,
             EscrowKind::Aes => escrowed,
         };
         let plaintext = vault::open_blob(&aes_key, blob).map_err(|_| Code::EscrowMismatch)?;
-        let selected = environment::select(&plaintext, asked.unwrap_or("default"), &permitted.unwrap_or_default())
-            .map_err(|problem| problem.failure())?;
+        let selected =
+            environment::select(&plaintext, asked.unwrap_or("default"), &permitted.unwrap_or_default())
+                .map_err(|problem| problem.failure())?;
         Ok(answer(200, selected.body.expose_str().ok_or(Code::Internal)?))
     };
     opened().unwrap_or_else(|failure| refusal(&failure))

@@ -7,7 +7,7 @@ use crate::{settings, worker};
 use lpm_core::envelope::fingerprint;
 use lpm_core::envelope::keyring::{EscrowKey, KeyParts, MAX_KEYS};
 use pgrx::prelude::*;
-use pgrx::{PGRXSharedMemory, PgLwLock, PgSharedMemoryInitialization, pg_shmem_init};
+use pgrx::{PGRXSharedMemory, PgLwLock, pg_shmem_init};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const MAX_ERROR: usize = 512;
@@ -125,7 +125,12 @@ fn escrow_key_source() -> TableIterator<
     } else {
         (0, None)
     };
-    TableIterator::once((preloaded(), settings::memory_is_protected(), i32::try_from(count).unwrap_or(i32::MAX), error))
+    TableIterator::once((
+        preloaded(),
+        settings::memory_is_protected(),
+        i32::try_from(count).unwrap_or(i32::MAX),
+        error,
+    ))
 }
 
 /// Reads the escrow key source again and returns how many keys are loaded, once they are published.

@@ -25,8 +25,22 @@ pgrx::pg_module_magic!(name, version);
 extension_sql_file!("../../sql/roles.sql", bootstrap);
 extension_sql_file!("../../sql/tables.sql", requires = ["roles"]);
 extension_sql_file!("../../sql/scope.sql", requires = ["tables"]);
-extension_sql_file!("../../sql/row_security.sql", requires = ["scope", scope::scope_account]);
-extension_sql_file!("../../sql/issuers.sql", requires = ["tables", answer::failure, keyring::loaded_escrow_keys]);
+extension_sql_file!(
+    "../../sql/row_security.sql",
+    requires = [
+        "scope",
+        scope::scope_account,
+        scope::scope_orgs,
+        scope::scope_led_orgs,
+        scope::scope_vault,
+        scope::scope_vault_user,
+        scope::scope_vault_org
+    ]
+);
+extension_sql_file!(
+    "../../sql/issuers.sql",
+    requires = ["tables", answer::failure, keyring::loaded_escrow_keys]
+);
 extension_sql_file!("../../sql/api_vaults.sql", requires = ["scope"]);
 extension_sql_file!("../../sql/api_policies.sql", requires = ["scope", policy::describe_policy]);
 extension_sql_file!("../../sql/api_ci.sql", requires = ["scope", keyring::has_escrow_key]);
@@ -37,7 +51,16 @@ extension_sql_file!("../../sql/health.sql", requires = ["tables", keyring::loade
 extension_sql_file!("../../sql/dashboard.sql", requires = ["tables"]);
 extension_sql_file!(
     "../../sql/dump.sql",
-    requires = ["row_security", "issuers", "api_vaults", "api_policies", "admin_issuers", "admin_vaults", "health", "dashboard"]
+    requires = [
+        "row_security",
+        "issuers",
+        "api_vaults",
+        "api_policies",
+        "admin_issuers",
+        "admin_vaults",
+        "health",
+        "dashboard"
+    ]
 );
 extension_sql_file!("../../sql/grants.sql", requires = ["dump"], finalize);
 

@@ -7,7 +7,7 @@
 
 use crate::keyring;
 use pgrx::prelude::*;
-use pgrx::{PGRXSharedMemory, PgAtomic, PgSharedMemoryInitialization, pg_shmem_init};
+use pgrx::{PGRXSharedMemory, PgAtomic, pg_shmem_init};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 const SLOTS: usize = 1 << 16;
@@ -26,7 +26,12 @@ static OPENED: PgAtomic<Opened> = unsafe { PgAtomic::new(c"pg_lpm_opened") };
 /// Asks for the shared memory; only while preloading.
 pub(crate) fn register() {
     // SAFETY: takes nothing, returns the time.
-    pg_shmem_init!(OPENED = Opened { since: unsafe { pg_sys::GetCurrentTimestamp() }, highest: [const { AtomicI64::new(0) }; SLOTS] });
+    pg_shmem_init!(
+        OPENED = Opened {
+            since: unsafe { pg_sys::GetCurrentTimestamp() },
+            highest: [const { AtomicI64::new(0) }; SLOTS]
+        }
+    );
 }
 
 /// True for the first caller with this audit id, and never again.
@@ -44,10 +49,14 @@ fn claim_open(audit_id: i64, granted_at: TimestampWithTimeZone) -> bool {
 }
 
 /// Where the last commit of this backend ends in the WAL; null before its first.
-#[pg_extern(volatile, parallel_unsafe, sql = "
+#[pg_extern(
+    volatile,
+    parallel_unsafe,
+    sql = "
 create function lpm.last_commit_lsn() returns pg_lsn
 language c volatile parallel unsafe as 'MODULE_PATHNAME', '@FUNCTION_NAME@';
-")]
+"
+)]
 fn last_commit_lsn() -> Option<i64> {
     // SAFETY: a plain number of this backend, written at its commits.
     let end = unsafe { pg_sys::XactLastCommitEnd };

@@ -3,12 +3,18 @@
 use crate::answer::{Answer, refusal};
 use lpm_core::claims::Provider;
 use lpm_core::failure::{Code, Failure};
-use lpm_core::policy::{Policy, Scope};
+use lpm_core::policy::Policy;
 use lpm_core::token::KeySet;
 use pgrx::prelude::*;
 
+/// The policy that a request's body asks for, or why it cannot be.
+#[pg_extern(immutable, parallel_safe)]
 #[expect(clippy::type_complexity, reason = "the columns of one row")]
-type Asked = TableIterator<
+fn parse_policy(
+    body: &str,
+    github_issuer: Option<&str>,
+    gitlab_issuer: Option<&str>,
+) -> TableIterator<
     'static,
     (
         name!(refusal, Option<pgrx::composite_type!('static, "lpm_api.answer")>),
@@ -23,11 +29,7 @@ type Asked = TableIterator<
         name!(pin_id, Option<String>),
         name!(pin_owner_id, Option<String>),
     ),
->;
-
-/// The policy that a request's body asks for, or why it cannot be.
-#[pg_extern(immutable, parallel_safe)]
-fn parse_policy(body: &str, github_issuer: Option<&str>, gitlab_issuer: Option<&str>) -> Asked {
+> {
     let default_issuer = |provider| match provider {
         Provider::GitHub => github_issuer.map(str::to_owned),
         Provider::GitLab => gitlab_issuer.map(str::to_owned),
@@ -40,11 +42,11 @@ fn parse_policy(body: &str, github_issuer: Option<&str>, gitlab_issuer: Option<&
         Ok(asked) => (
             None,
             Some(asked.vault_id),
-            Some(asked.policy.provider().as_str().to_owned()),
-            Some(asked.policy.issuer().to_owned()),
+            Some(asked.policy.provider.as_str().to_owned()),
+            Some(asked.policy.issuer.clone()),
             Some(asked.policy.subject_key()),
-            Some(match asked.policy.scope() { Scope::Personal => "personal".to_owned(), Scope::Org => "org".to_owned() }),
-            asked.policy.org().map(str::to_owned),
+            Some(asked.policy.scope.as_str().to_owned()),
+            asked.policy.org.clone(),
             Some(asked.policy.canonical()),
             Some(asked.policy.warnings()),
             asked.pins.repository_id.or(asked.pins.project_id),
@@ -68,14 +70,20 @@ fn issuer_problem(
     algorithms: Option<Vec<Option<String>>>,
     jwks: Option<&str>,
 ) -> Option<String> {
-    let Some(issuer) = issuer else { return Some("an issuer is needed: its `iss`, such as https://gitlab.example.com".to_owned()) };
+    let Some(issuer) = issuer else {
+        return Some("an issuer is needed: its `iss`, such as https://gitlab.example.com".to_owned());
+    };
     for (name, url) in [("issuer", Some(issuer)), ("jwks_uri", jwks_uri)] {
         let Some(url) = url else { continue };
         if !(url.starts_with("https://") || allow_private_addresses && url.starts_with("http://")) {
-            return Some(format!("the {name} must start with https:// (http:// only with allow_private_addresses => true, for tests)"));
+            return Some(format!(
+                "the {name} must start with https:// (http:// only with allow_private_addresses => true, for tests)"
+            ));
         }
         if url.contains(['?', '#', '@', ' ']) || url.len() > 512 {
-            return Some(format!("the {name} must be a plain URL without user, query or fragment, at most 512 bytes"));
+            return Some(format!(
+                "the {name} must be a plain URL without user, query or fragment, at most 512 bytes"
+            ));
         }
     }
     if let Some(algorithms) = algorithms {
@@ -83,8 +91,14 @@ fn issuer_problem(
             return Some("algorithms must name at least one, such as {RS256}".to_owned());
         }
         const ALLOWED: [&str; 6] = ["RS256", "RS384", "RS512", "ES256", "ES384", "EdDSA"];
-        if let Some(unknown) = algorithms.iter().find(|name| !name.as_deref().is_some_and(|name| ALLOWED.contains(&name))) {
-            return Some(format!("the algorithm {} is not one of {}", unknown.as_deref().unwrap_or("null"), ALLOWED.join(", ")));
+        if let Some(unknown) =
+            algorithms.iter().find(|name| !name.as_deref().is_some_and(|name| ALLOWED.contains(&name)))
+        {
+            return Some(format!(
+                "the algorithm {} is not one of {}",
+                unknown.as_deref().unwrap_or("null"),
+                ALLOWED.join(", ")
+            ));
         }
     }
     match jwks.map(|jwks| KeySet::parse(jwks.as_bytes())) {

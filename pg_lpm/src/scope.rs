@@ -4,8 +4,8 @@
 //! after they have checked a token. No setting is involved, so nothing that a client can write widens it.
 //! A scope is worth nothing outside the transaction that entered it.
 
-use pgrx::prelude::*;
 use pgrx::Uuid;
+use pgrx::prelude::*;
 use std::cell::RefCell;
 
 #[derive(Default)]
@@ -67,30 +67,30 @@ pub(crate) fn scope_account() -> Option<Uuid> {
 
 /// The orgs that the account in scope is a member of.
 #[pg_extern(stable, parallel_restricted)]
-fn scope_orgs() -> Vec<Uuid> {
+pub(crate) fn scope_orgs() -> Vec<Uuid> {
     read(|scope| scope.orgs.clone(), Vec::new())
 }
 
 /// The orgs in which the account in scope is owner or admin.
 #[pg_extern(stable, parallel_restricted)]
-fn scope_led_orgs() -> Vec<Uuid> {
+pub(crate) fn scope_led_orgs() -> Vec<Uuid> {
     read(|scope| scope.led_orgs.clone(), Vec::new())
 }
 
 /// The vault in scope: of a CI request, or one that the account in scope owns.
 #[pg_extern(stable, parallel_restricted)]
-fn scope_vault() -> Option<String> {
+pub(crate) fn scope_vault() -> Option<String> {
     read(|scope| scope.vault.clone(), None)
 }
 
 /// The account that owns the vault id in scope.
 #[pg_extern(stable, parallel_restricted)]
-fn scope_vault_user() -> Option<Uuid> {
+pub(crate) fn scope_vault_user() -> Option<Uuid> {
     read(|scope| scope.vault_user, None)
 }
 
 /// The org that owns the vault id in scope.
 #[pg_extern(stable, parallel_restricted)]
-fn scope_vault_org() -> Option<Uuid> {
+pub(crate) fn scope_vault_org() -> Option<Uuid> {
     read(|scope| scope.vault_org, None)
 }

@@ -54,13 +54,16 @@ pub(crate) fn read(data_directory: &Path) -> Result<Vec<EscrowKey>, String> {
         return keyring::parse_key_lines(&output).map_err(|problem| format!("escrow_key_command: {problem}"));
     }
     if let Some(path) = settings::escrow_key_file() {
-        let content =
-            read_file(Path::new(&path), data_directory).map_err(|problem| format!("escrow_key_file \"{path}\" {problem}"))?;
-        return keyring::parse_key_lines(&content).map_err(|problem| format!("escrow_key_file \"{path}\": {problem}"));
+        let content = read_file(Path::new(&path), data_directory)
+            .map_err(|problem| format!("escrow_key_file \"{path}\" {problem}"))?;
+        return keyring::parse_key_lines(&content)
+            .map_err(|problem| format!("escrow_key_file \"{path}\": {problem}"));
     }
     match ENVIRONMENT.lock() {
         Ok(environment) => match environment.as_ref() {
-            Some(value) => keyring::parse_key_env(value).map_err(|problem| format!("VAULT_CI_ESCROW_KEY: {problem}")),
+            Some(value) => {
+                keyring::parse_key_env(value).map_err(|problem| format!("VAULT_CI_ESCROW_KEY: {problem}"))
+            }
             None => Ok(Vec::new()),
         },
         Err(_) => Err("VAULT_CI_ESCROW_KEY could not be copied".to_owned()),
@@ -73,7 +76,10 @@ fn read_file(path: &Path, data_directory: &Path) -> Result<Secret, String> {
     let real = fs::canonicalize(path).map_err(|problem| format!("cannot be found: {problem}"))?;
     for forbidden in backed_up_directories(data_directory) {
         if real.starts_with(&forbidden) {
-            return Err(format!("lies under \"{}\", which base backups copy: keep it elsewhere", forbidden.display()));
+            return Err(format!(
+                "lies under \"{}\", which base backups copy: keep it elsewhere",
+                forbidden.display()
+            ));
         }
     }
     let mut file = fs::File::open(&real).map_err(|problem| format!("cannot be opened: {problem}"))?;
@@ -87,7 +93,11 @@ fn read_file(path: &Path, data_directory: &Path) -> Result<Secret, String> {
     let permitted = match found.uid() {
         owner if owner == server_user => 0o600,
         0 => 0o640,
-        owner => return Err(format!("belongs to the user {owner}: it must belong to the server's user or to root")),
+        owner => {
+            return Err(format!(
+                "belongs to the user {owner}: it must belong to the server's user or to root"
+            ));
+        }
     };
     if mode & !permitted != 0 {
         return Err(format!("has mode {mode:04o}: at most {permitted:04o} is allowed for its owner"));
@@ -146,13 +156,15 @@ fn run(command: &str) -> Result<Secret, String> {
 /// Reads the child's output to its end, waiting for data with poll(2) and never past the deadline.
 fn read_until(child: &mut std::process::Child, deadline: Instant) -> Result<Secret, String> {
     let mut stdout = child.stdout.take().ok_or("has no output")?;
-    let mut content = zeroize::Zeroizing::new(Vec::with_capacity(usize::try_from(MAX_SOURCE).unwrap_or(0) + 4096));
+    let mut content =
+        zeroize::Zeroizing::new(Vec::with_capacity(usize::try_from(MAX_SOURCE).unwrap_or(0) + 4096));
     let mut chunk = zeroize::Zeroizing::new([0_u8; 4096]);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut waiting = libc::pollfd { fd: stdout.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one valid pollfd, and its count.
-        let ready = unsafe { libc::poll(&raw mut waiting, 1, i32::try_from(left.as_millis()).unwrap_or(i32::MAX)) };
+        let ready =
+            unsafe { libc::poll(&raw mut waiting, 1, i32::try_from(left.as_millis()).unwrap_or(i32::MAX)) };
         if ready == 0 {
             return Err("did not finish within 10 seconds".to_owned());
         }

@@ -6,18 +6,19 @@
 use crate::{keyring, source};
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags};
 use pgrx::prelude::*;
-use pgrx::{PGRXSharedMemory, PgAtomic, PgSharedMemoryInitialization, pg_shmem_init};
+use pgrx::{PGRXSharedMemory, PgAtomic, pg_shmem_init};
 use std::cell::UnsafeCell;
 use std::ffi::CStr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// What worker and backends share: tickets drawn, tickets served, and who to wake.
 struct Bell {
     drawn: AtomicU64,
     served: AtomicU64,
-    worker_pid: AtomicI32,
+    /// The address of the worker's latch, which lies in shared memory; 0 while there is no worker.
+    latch: AtomicUsize,
     published: UnsafeCell<pg_sys::ConditionVariable>,
 }
 
@@ -47,7 +48,7 @@ fn new_bell() -> Bell {
     let published = UnsafeCell::new(pg_sys::ConditionVariable::default());
     // SAFETY: a valid pointer; the structure holds list indexes, no addresses, so it may be moved after.
     unsafe { pg_sys::ConditionVariableInit(published.get()) };
-    Bell { drawn: AtomicU64::new(0), served: AtomicU64::new(0), worker_pid: AtomicI32::new(0), published }
+    Bell { drawn: AtomicU64::new(0), served: AtomicU64::new(0), latch: AtomicUsize::new(0), published }
 }
 
 /// The worker's main function.
@@ -57,8 +58,10 @@ pub extern "C-unwind" fn pg_lpm_key_worker(_argument: pg_sys::Datum) {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     let bell = BELL.get();
     // SAFETY: set before any worker starts, constant after.
-    let data_directory = PathBuf::from(unsafe { CStr::from_ptr(pg_sys::DataDir) }.to_string_lossy().into_owned());
-    bell.worker_pid.store(std::process::id().cast_signed(), Ordering::SeqCst);
+    let data_directory =
+        PathBuf::from(unsafe { CStr::from_ptr(pg_sys::DataDir) }.to_string_lossy().into_owned());
+    // SAFETY: a background worker with shared memory has a latch in it.
+    bell.latch.store(unsafe { pg_sys::MyLatch }.expose_provenance(), Ordering::SeqCst);
     let mut first = true;
     loop {
         let reload = BackgroundWorker::sighup_received();
@@ -72,18 +75,22 @@ pub extern "C-unwind" fn pg_lpm_key_worker(_argument: pg_sys::Datum) {
             let read = source::read(&data_directory);
             match &read {
                 Ok(keys) => log!("pg_lpm: {} escrow key(s) loaded", keys.len()),
-                Err(problem) => log!("pg_lpm: the escrow keys could not be read, the last good ones stay: {problem}"),
+                Err(problem) => {
+                    log!("pg_lpm: the escrow keys could not be read, the last good ones stay: {problem}")
+                }
             }
             keyring::publish(read);
             bell.served.store(ticket, Ordering::SeqCst);
             // SAFETY: lives in shared memory as long as the server.
             unsafe { pg_sys::ConditionVariableBroadcast(bell.published.get()) };
         }
-        if bell.drawn.load(Ordering::SeqCst) == bell.served.load(Ordering::SeqCst) && !BackgroundWorker::wait_latch(None) {
+        if bell.drawn.load(Ordering::SeqCst) == bell.served.load(Ordering::SeqCst)
+            && !BackgroundWorker::wait_latch(None)
+        {
             break;
         }
     }
-    bell.worker_pid.store(0, Ordering::SeqCst);
+    bell.latch.store(0, Ordering::SeqCst);
 }
 
 /// Has the worker read the source, and returns once the result is published.
@@ -91,12 +98,12 @@ pub(crate) fn read_source_again() -> Result<(), String> {
     let bell = BELL.get();
     let ticket = bell.drawn.fetch_add(1, Ordering::SeqCst) + 1;
     let deadline = Instant::now() + PATIENCE;
-    // SAFETY: the procedure array is valid while the server runs; a latch that is set once too often only
-    // costs its owner one turn of its loop.
+    let latch = bell.latch.load(Ordering::SeqCst);
+    // SAFETY: the latch lies in shared memory, at the same address in every process. Should it have gone to
+    // another process since, that one takes an idle turn of its loop.
     unsafe {
-        let worker = pg_sys::BackendPidGetProc(bell.worker_pid.load(Ordering::SeqCst));
-        if !worker.is_null() {
-            pg_sys::SetLatch(&raw mut (*worker).procLatch);
+        if latch != 0 {
+            pg_sys::SetLatch(std::ptr::with_exposed_provenance_mut(latch));
         }
         pg_sys::ConditionVariablePrepareToSleep(bell.published.get());
     }

@@ -134,7 +134,13 @@ impl Cluster {
 
     fn initdb(&self) -> Result<()> {
         let mut initdb = self.server_command("initdb");
-        initdb.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8"]);
+        initdb.args([
+            "--no-sync",
+            "--auth=trust",
+            "--username=postgres",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+        ]);
         run(initdb.arg("--pgdata").arg(self.data_dir()))?;
         let hba = "local all postgres trust\nlocal replication postgres trust\nlocal all all scram-sha-256\n\
                    host all all 127.0.0.1/32 scram-sha-256\n";
@@ -197,7 +203,9 @@ impl Cluster {
     /// The server's log so far.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read(self.log_path()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        fs::read(self.log_path())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 
     /// Writes a setting to `postgresql.conf`; it counts from the next start or reload on.
@@ -294,7 +302,10 @@ pub fn random_key() -> String {
 /// `pg_config` as the environment names it.
 #[must_use]
 pub fn pg_config() -> PathBuf {
-    std::env::var_os("PG_CONFIG").filter(|value| !value.is_empty()).unwrap_or_else(|| "pg_config".into()).into()
+    std::env::var_os("PG_CONFIG")
+        .filter(|value| !value.is_empty())
+        .unwrap_or_else(|| "pg_config".into())
+        .into()
 }
 
 fn bin_directory() -> Result<PathBuf> {
@@ -323,7 +334,9 @@ fn as_server_user(program: &Path) -> Command {
 
 fn give_to_server(path: &Path) -> Result<()> {
     if is_root() {
-        let id = |option: &str| -> Result<u32> { Ok(stdout_of(Command::new("id").args([option, SERVER_USER]))?.parse()?) };
+        let id = |option: &str| -> Result<u32> {
+            Ok(stdout_of(Command::new("id").args([option, SERVER_USER]))?.parse()?)
+        };
         chown(path, Some(id("-u")?), Some(id("-g")?))
             .with_context(|| format!("cannot give {} to {SERVER_USER}", path.display()))?;
     }
@@ -333,7 +346,8 @@ fn give_to_server(path: &Path) -> Result<()> {
 /// A directory whose path is short enough for a socket, open to the server's user only.
 fn new_home() -> Result<PathBuf> {
     let temporary = std::env::temp_dir();
-    let parent = if temporary.as_os_str().len() < LONGEST_SOCKET_DIRECTORY - 30 { temporary } else { "/tmp".into() };
+    let parent =
+        if temporary.as_os_str().len() < LONGEST_SOCKET_DIRECTORY - 30 { temporary } else { "/tmp".into() };
     let home = tempfile::Builder::new().prefix("lpm-pg-").tempdir_in(parent)?.keep();
     fs::set_permissions(&home, Permissions::from_mode(0o700))?;
     for directory in [home.join("socket"), home.join("keys"), home.clone()] {

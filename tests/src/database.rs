@@ -50,7 +50,8 @@ impl Database {
 
     fn address(&self, user: &str, password: Option<&str>) -> String {
         let host = self.socket_dir.to_string_lossy().replace('/', "%2F");
-        let mut url = Url::parse(&format!("postgresql://{host}/{}", self.name)).expect("a socket's directory and a name make a URL");
+        let mut url = Url::parse(&format!("postgresql://{host}/{}", self.name))
+            .expect("a socket's directory and a name make a URL");
         url.set_username(user).expect("a URL with a host takes a user");
         url.set_password(password).expect("a URL with a host takes a password");
         url.into()
@@ -58,12 +59,16 @@ impl Database {
 
     /// A connection as superuser.
     pub async fn connect(&self) -> Result<Client> {
-        self.open(&self.url()).await.with_context(|| format!("cannot connect to `{}` as superuser", self.name))
+        self.open(&self.url())
+            .await
+            .with_context(|| format!("cannot connect to `{}` as superuser", self.name))
     }
 
     /// A connection as `login`, with its password.
     pub async fn connect_as(&self, login: &Login) -> Result<Client> {
-        self.open(&self.url_as(login)).await.with_context(|| format!("cannot connect to `{}` as `{}`", self.name, login.user))
+        self.open(&self.url_as(login))
+            .await
+            .with_context(|| format!("cannot connect to `{}` as `{}`", self.name, login.user))
     }
 
     async fn open(&self, url: &str) -> Result<Client> {

@@ -61,7 +61,8 @@ impl Options {
             .args(&self.arguments);
         let daemon = Daemon::start(&mut command, log, "listening on", self.lifetime)?;
         let url = address_in(daemon.ready_line()).context("the gateway does not say where it listens")?;
-        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
+        let client =
+            reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
         Ok(Gateway { daemon, url, client })
     }
 }
@@ -70,7 +71,9 @@ impl Options {
 #[must_use]
 pub fn address_in(line: &str) -> Option<String> {
     let start = line.find("http://").or_else(|| line.find("https://"))?;
-    let end = line[start..].find(|c: char| !(c.is_ascii_alphanumeric() || ":/.[]-".contains(c))).unwrap_or(line.len() - start);
+    let end = line[start..]
+        .find(|c: char| !(c.is_ascii_alphanumeric() || ":/.[]-".contains(c)))
+        .unwrap_or(line.len() - start);
     Some(line[start..start + end].trim_end_matches('/').to_owned())
 }
 
@@ -192,7 +195,10 @@ mod tests {
     fn finds_the_address_in_a_log_line() {
         let line = "2026-01-01T00:00:00Z INFO lpm_gateway: listening on http://127.0.0.1:41233 replica=1";
         assert_eq!(address_in(line).as_deref(), Some("http://127.0.0.1:41233"));
-        assert_eq!(address_in(r#"{"message":"listening on http://127.0.0.1:80"}"#).as_deref(), Some("http://127.0.0.1:80"));
+        assert_eq!(
+            address_in(r#"{"message":"listening on http://127.0.0.1:80"}"#).as_deref(),
+            Some("http://127.0.0.1:80")
+        );
         assert_eq!(address_in("listening"), None);
     }
 }

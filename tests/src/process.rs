@@ -1,6 +1,6 @@
 //! Processes that are started, waited for by event, and ended with their starter.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a daemon may take to say that it is ready.
 pub const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -60,12 +60,12 @@ impl Guardian {
     {
         let helper = Command::new("sh")
             .arg("-c")
-            .arg(format!("read -r released && exit 0\n{script}"))
+            // whoever reads our output to its end has then also waited for the cleaning up
+            .arg(format!("exec 9>&2 2>/dev/null\nread -r released && exit 0\n{script}"))
             .arg("guardian")
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
             .current_dir("/")
             // its own group, so that Ctrl-C at a terminal does not end it before it has cleaned up
             .process_group(0)
@@ -110,7 +110,7 @@ impl Daemon {
             Lifetime::Detached => None,
         };
         let mut daemon = Self { child, guardian, log: log.to_owned(), ready: String::new() };
-        daemon.ready = await_line(log, offset, daemon.pid(), needle, READY_LIMIT)
+        daemon.ready = await_line(log, offset, &mut daemon.child, needle)
             .with_context(|| format!("{command:?} did not get ready"))?;
         Ok(daemon)
     }
@@ -167,14 +167,13 @@ impl Drop for Daemon {
     }
 }
 
-/// Waits until a line of `log` behind `offset` contains `needle`; fails as soon as `pid` has ended without it.
+/// Waits until a line of `log` behind `offset` contains `needle`; fails soon after `child` has ended without it.
 ///
-/// `tail` follows the file by inotify, so nobody polls and a writer needs no reader to stay alive.
-fn await_line(log: &Path, offset: u64, pid: u32, needle: &str, limit: Duration) -> Result<String> {
+/// `tail` follows the file by inotify, so nobody polls it and a writer needs no reader to stay alive.
+fn await_line(log: &Path, offset: u64, child: &mut Child, needle: &str) -> Result<String> {
     let mut tail = Command::new("tail")
-        .args(["-s", "0.2", "-f", "-c"])
+        .args(["-f", "-c"])
         .arg(format!("+{}", offset + 1))
-        .arg(format!("--pid={pid}"))
         .arg(log)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -186,19 +185,22 @@ fn await_line(log: &Path, offset: u64, pid: u32, needle: &str, limit: Duration) 
     let needle = needle.to_owned();
     let reader = std::thread::spawn(move || {
         let found = BufReader::new(output).lines().map_while(Result::ok).find(|line| line.contains(&needle));
-        // The receiver is gone only when the limit has passed.
-        let _ = send.send(found);
+        // the receiver is gone when the wait is over: then nobody wants it
+        let _ = found.map(|line| send.send(line));
     });
-    let found = receive.recv_timeout(limit);
+    let deadline = Instant::now() + READY_LIMIT;
+    let found = loop {
+        match receive.recv_timeout(Duration::from_millis(50)) {
+            Ok(line) => break Ok(line),
+            Err(_) if child.try_wait()?.is_some() => break Err("it ended".to_owned()),
+            Err(_) if Instant::now() > deadline => break Err(format!("nothing within {READY_LIMIT:?}")),
+            Err(_) => {}
+        }
+    };
     let _ = tail.kill();
     let _ = tail.wait();
     let _ = reader.join();
-    let printed = || std::fs::read_to_string(log).unwrap_or_default();
-    match found {
-        Ok(Some(line)) => Ok(line),
-        Ok(None) => bail!("it ended; it printed:\n{}", printed()),
-        Err(_) => bail!("nothing within {limit:?}; it printed:\n{}", printed()),
-    }
+    found.map_err(|what| anyhow!("{what}; it printed:\n{}", std::fs::read_to_string(log).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -216,9 +218,13 @@ mod tests {
     fn a_daemon_is_ready_when_its_line_has_come() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
-        let daemon =
-            Daemon::start(&mut shell("echo before; echo ready at 7; exec cat /dev/zero >/dev/null"), &log, "ready", Lifetime::Bound)
-                .unwrap();
+        let daemon = Daemon::start(
+            &mut shell("echo before; echo ready at 7; exec cat /dev/zero >/dev/null"),
+            &log,
+            "ready",
+            Lifetime::Bound,
+        )
+        .unwrap();
         assert_eq!(daemon.ready_line(), "ready at 7");
         assert!(daemon.log().starts_with("before\n"));
     }
@@ -226,7 +232,12 @@ mod tests {
     #[test]
     fn a_daemon_that_ends_early_shows_what_it_printed() {
         let dir = tempfile::tempdir().unwrap();
-        let failed = Daemon::start(&mut shell("echo no luck >&2; exit 3"), &dir.path().join("log"), "ready", Lifetime::Bound);
+        let failed = Daemon::start(
+            &mut shell("echo no luck >&2; exit 3"),
+            &dir.path().join("log"),
+            "ready",
+            Lifetime::Bound,
+        );
         let text = format!("{:#}", failed.err().unwrap());
         assert!(text.contains("it ended") && text.contains("no luck"), "{text}");
     }

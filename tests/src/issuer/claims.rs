@@ -12,7 +12,12 @@ use uuid::Uuid;
 const SHA: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f001122334";
 
 /// The claims of a token that `issuer` would send now; `said` are the ones that the test gave.
-pub(super) fn defaults(provider: Provider, issuer: &str, said: &Map<String, Value>, now: u64) -> Map<String, Value> {
+pub(super) fn defaults(
+    provider: Provider,
+    issuer: &str,
+    said: &Map<String, Value>,
+    now: u64,
+) -> Map<String, Value> {
     let said = Said(said);
     let claims = match provider {
         Provider::GitHub => github(issuer, &said, now),
@@ -47,12 +52,16 @@ fn github(issuer: &str, said: &Said<'_>, now: u64) -> Value {
     let owner_id = said.or("repository_owner_id", known(&owner, "octo-org", "123456"));
     let event = said.or("event_name", "push");
     let pull_request = event.starts_with("pull_request");
-    let git_ref = said.or("ref", if event == "pull_request" { "refs/pull/57/merge" } else { "refs/heads/main" });
+    let git_ref =
+        said.or("ref", if event == "pull_request" { "refs/pull/57/merge" } else { "refs/heads/main" });
     let protected = git_ref == "refs/heads/main";
-    let workflow_ref = said.or("workflow_ref", format!("{repository}/.github/workflows/deploy.yml@{git_ref}"));
+    let workflow_ref =
+        said.or("workflow_ref", format!("{repository}/.github/workflows/deploy.yml@{git_ref}"));
     let short_repository = repository.split_once('/').map_or(repository.as_str(), |(_, name)| name);
     let context = match said.0.get("environment").and_then(Value::as_str) {
-        Some(environment) if !environment.is_empty() => format!("environment:{}", environment.replace(':', "%3A")),
+        Some(environment) if !environment.is_empty() => {
+            format!("environment:{}", environment.replace(':', "%3A"))
+        }
         _ if pull_request => "pull_request".to_owned(),
         _ => format!("ref:{git_ref}"),
     };
@@ -86,7 +95,8 @@ fn github(issuer: &str, said: &Said<'_>, now: u64) -> Value {
 
 fn gitlab(issuer: &str, said: &Said<'_>, now: u64) -> Value {
     let path = said.or("project_path", "my-group/my-project");
-    let namespace = said.or("namespace_path", path.rsplit_once('/').map_or(path.as_str(), |(group, _)| group));
+    let namespace =
+        said.or("namespace_path", path.rsplit_once('/').map_or(path.as_str(), |(group, _)| group));
     let project_id = said.or("project_id", known(&path, "my-group/my-project", "20"));
     let namespace_id = said.or("namespace_id", known(&namespace, "my-group", "72"));
     let git_ref = said.or("ref", "main");

@@ -61,9 +61,9 @@ struct SigningKey {
 impl SigningKey {
     fn generate(algorithm: Algorithm) -> Result<Self> {
         let pair = match algorithm {
-            Algorithm::ES256 => {
-                PKey::from_ec_key(EcKey::generate(EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?.as_ref())?)?
-            }
+            Algorithm::ES256 => PKey::from_ec_key(EcKey::generate(
+                EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?.as_ref(),
+            )?)?,
             Algorithm::HS256 | Algorithm::None => bail!("{} has no key to publish", algorithm.as_str()),
             _ => PKey::from_rsa(Rsa::generate(2048)?)?,
         };
@@ -76,7 +76,7 @@ impl SigningKey {
         let numbers = if self.pair.id() == Id::EC {
             let key = self.pair.ec_key()?;
             let (mut x, mut y) = (BigNum::new()?, BigNum::new()?);
-            key.public_key().affine_coordinates(key.group(), &mut x, &mut y, BigNumContext::new()?.as_mut())?;
+            key.public_key().affine_coordinates(key.group(), &mut x, &mut y, &mut *BigNumContext::new()?)?;
             json!({ "kty": "EC", "crv": "P-256", "x": encode(&x.to_vec_padded(32)?), "y": encode(&y.to_vec_padded(32)?) })
         } else {
             let key = self.pair.rsa()?;
@@ -133,7 +133,8 @@ impl KeyRing {
     }
 
     pub(super) fn jwks(&self) -> Value {
-        let keys = self.keys[..self.published].iter().map(|key| key.jwk().expect("a key that was made has numbers"));
+        let keys =
+            self.keys[..self.published].iter().map(|key| key.jwk().expect("a key that was made has numbers"));
         json!({ "keys": keys.collect::<Vec<_>>() })
     }
 
@@ -145,13 +146,16 @@ impl KeyRing {
             _ => current,
         };
         let confused = matches!(request.key, SignWith::PublicPem | SignWith::PublicDer);
-        let algorithm = request.algorithm.unwrap_or(if confused { Algorithm::HS256 } else { named.algorithm });
+        let algorithm =
+            request.algorithm.unwrap_or(if confused { Algorithm::HS256 } else { named.algorithm });
         let header = request.header_text.clone().unwrap_or_else(|| {
             let own = json!({ "typ": "JWT", "alg": algorithm.as_str(), "kid": named.id, "x5t": named.id });
             changed(own.as_object().cloned().unwrap_or_default(), &request.header, &request.without_header)
         });
-        let payload =
-            request.payload.clone().unwrap_or_else(|| changed(defaults.clone(), &request.claims, &request.without));
+        let payload = request
+            .payload
+            .clone()
+            .unwrap_or_else(|| changed(defaults.clone(), &request.claims, &request.without));
         let message = format!("{}.{}", encode(header.as_bytes()), encode(payload.as_bytes()));
         let signature = match algorithm {
             Algorithm::None => Vec::new(),

@@ -114,7 +114,8 @@ impl State {
 
     fn mint(&self, request: &TokenRequest) -> Result<String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
-        let defaults = claims::defaults(request.provider, &self.issuer(request.provider), &request.claims, now);
+        let defaults =
+            claims::defaults(request.provider, &self.issuer(request.provider), &request.claims, now);
         self.keys(request.provider).sign(request, &defaults)
     }
 
@@ -207,7 +208,8 @@ impl Issuer {
     /// The runtime endpoint of a GitHub job with these claims.
     #[must_use]
     pub fn runtime(&self, claims: &Map<String, Value>) -> Runtime {
-        let mut url = reqwest::Url::parse(&format!("{}/runtime", self.url())).expect("our own address is a URL");
+        let mut url =
+            reqwest::Url::parse(&format!("{}/runtime", self.url())).expect("our own address is a URL");
         url.query_pairs_mut()
             .append_pair("api-version", "2.0")
             .append_pair("claims", &Value::Object(claims.clone()).to_string());

@@ -28,16 +28,29 @@ pub(super) async fn serve(state: Arc<State>, listener: TcpListener) -> Result<()
 fn routes(state: Arc<State>) -> BoxedFilter<(impl Reply,)> {
     let github = published(&state, Provider::GitHub, Endpoint::Discovery, ".well-known/openid-configuration")
         .or(published(&state, Provider::GitHub, Endpoint::Jwks, ".well-known/jwks"));
-    let gitlab = published(&state, Provider::GitLab, Endpoint::GitlabDiscovery, "gitlab/.well-known/openid-configuration")
-        .or(published(&state, Provider::GitLab, Endpoint::GitlabJwks, "gitlab/oauth/discovery/keys"));
-    let commands = command(&state, "mint", mint).or(command(&state, "rotate", rotate)).or(command(&state, "fault", fault));
+    let gitlab = published(
+        &state,
+        Provider::GitLab,
+        Endpoint::GitlabDiscovery,
+        "gitlab/.well-known/openid-configuration",
+    )
+    .or(published(&state, Provider::GitLab, Endpoint::GitlabJwks, "gitlab/oauth/discovery/keys"));
+    let commands = command(&state, "mint", mint)
+        .or(command(&state, "rotate", rotate))
+        .or(command(&state, "fault", fault));
     github.or(gitlab).or(runtime(&state)).or(commands).boxed()
 }
 
 /// `GET /.well-known/openid-configuration`, `GET /.well-known/jwks`, and GitLab's.
-fn published(state: &Arc<State>, provider: Provider, endpoint: Endpoint, path: &'static str) -> BoxedFilter<(Answer,)> {
+fn published(
+    state: &Arc<State>,
+    provider: Provider,
+    endpoint: Endpoint,
+    path: &'static str,
+) -> BoxedFilter<(Answer,)> {
     let state = Arc::clone(state);
-    let segments = path.split('/').fold(warp::any().boxed(), |filter, segment| filter.and(warp::path(segment)).boxed());
+    let segments =
+        path.split('/').fold(warp::any().boxed(), |filter, segment| filter.and(warp::path(segment)).boxed());
     segments
         .and(warp::path::end())
         .and(warp::get())
@@ -99,7 +112,11 @@ fn job(mut query: HashMap<String, String>) -> Result<TokenRequest> {
         None => Map::new(),
     };
     claims.extend(query.into_iter().map(|(name, value)| (name, Value::from(value))));
-    let owner = claims.get("repository").and_then(Value::as_str).and_then(|name| name.split('/').next()).unwrap_or("octo-org");
+    let owner = claims
+        .get("repository")
+        .and_then(Value::as_str)
+        .and_then(|name| name.split('/').next())
+        .unwrap_or("octo-org");
     let audience = audience.unwrap_or_else(|| format!("https://github.com/{owner}"));
     claims.insert("aud".to_owned(), audience.into());
     Ok(TokenRequest { claims, ..TokenRequest::github() })
@@ -119,14 +136,19 @@ where
         .and(warp::body::bytes())
         .and_then(move |body: warp::hyper::body::Bytes| {
             let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
-            let result = serde_json::from_slice(body).map_err(Into::into).and_then(|request| handler(&state, request));
-            let reply = match result {
+            let reply = match object(body).and_then(|request| handler(&state, request)) {
                 Ok(value) => answer(StatusCode::OK, &value),
                 Err(error) => refused(&format!("{error:#}")),
             };
             std::future::ready(Ok::<_, Infallible>(reply))
         })
         .boxed()
+}
+
+/// A request from a JSON object; serde would take an array for one too.
+fn object<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T> {
+    let members: Map<String, Value> = serde_json::from_slice(body)?;
+    Ok(serde_json::from_value(Value::Object(members))?)
 }
 
 /// `POST /mint`: see [`TokenRequest`].

@@ -1,0 +1,101 @@
+//! Forms of the published client beside the personal vault: the org's wrapped key, the pairing's, and the
+//! wrapping key of versions before there was one per machine.
+
+use super::aead::{self, IV, KEY, TAG};
+use super::{EnvelopeError, decode, decode_array, encode};
+use crate::secret::Secret;
+use openssl::bn::BigNumContext;
+use openssl::derive::Deriver;
+use openssl::ec::{EcGroup, EcKey, EcPoint};
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::sha::Sha256;
+
+const ORG_INFO: &[u8] = b"lpm-vault-org";
+const PAIR_INFO: &[u8] = b"lpm-dashboard-pair";
+const ORG_FORM: &str = "`base64(ephemeral key):base64(iv):base64(wrapped key)`";
+
+/// SHA-256("lpm-vault-wrap:" ‖ token): whoever sees the token can derive it.
+#[must_use]
+pub fn legacy_wrapping_key(token: &Secret) -> Secret {
+    let mut hasher = Sha256::new();
+    hasher.update(b"lpm-vault-wrap:");
+    hasher.update(token.expose());
+    Secret::new(hasher.finish().to_vec())
+}
+
+/// Wraps an AES key for the holder of `recipient` (X25519): 126 characters, three parts.
+///
+/// # Errors
+///
+/// When the public key yields no secret, or the library fails.
+pub fn wrap_for_member(
+    recipient: &[u8; KEY],
+    ephemeral: &[u8; KEY],
+    iv: &[u8; IV],
+    aes_key: &Secret,
+) -> Result<String, EnvelopeError> {
+    let shared = aead::agree(ephemeral, recipient)?;
+    let key = aead::hkdf(shared.expose(), b"", ORG_INFO)?;
+    let sealed = aead::seal(&*key, iv, b"", aes_key.expose())?;
+    Ok(format!("{}:{}:{}", encode(&aead::public_key(ephemeral)?), encode(iv), encode(&sealed)))
+}
+
+/// The AES key that was wrapped for this private key.
+///
+/// # Errors
+///
+/// When the text has the wrong form or was made for somebody else.
+pub fn open_from_member(private: &[u8; KEY], wrapped: &str) -> Result<Secret, EnvelopeError> {
+    const FIELD: &str = "wrappedKey";
+    let mut parts = wrapped.split(':');
+    let (Some(public), Some(iv), Some(sealed), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return Err(EnvelopeError::Form { field: FIELD, expected: ORG_FORM });
+    };
+    let public = decode_array(public, FIELD, ORG_FORM)?;
+    let iv = decode_array(iv, FIELD, ORG_FORM)?;
+    let sealed: [u8; KEY + TAG] = decode_array(sealed, FIELD, ORG_FORM)?;
+    let shared = aead::agree(private, &public)?;
+    aead::open(&*aead::hkdf(shared.expose(), b"", ORG_INFO)?, &iv, b"", &sealed)
+}
+
+/// Seals the wrapping key for a paired browser: `b64(iv):b64(ciphertext ‖ tag)` under
+/// HKDF(P-256 x-coordinate). `browser` is an SEC1 point.
+///
+/// # Errors
+///
+/// When a key is not on the curve, or the library fails.
+pub fn seal_for_browser(
+    browser: &[u8],
+    private: &EcKey<Private>,
+    iv: &[u8; IV],
+    wrapping_key: &Secret,
+) -> Result<String, EnvelopeError> {
+    let sealed = aead::seal(&*pairing_key(browser, private)?, iv, b"", wrapping_key.expose())?;
+    Ok(format!("{}:{}", encode(iv), encode(&sealed)))
+}
+
+/// What a browser reads: the wrapping key that was sealed for it.
+///
+/// # Errors
+///
+/// When the text has the wrong form or was made for another key.
+pub fn open_in_browser(client: &[u8], private: &EcKey<Private>, sealed: &str) -> Result<Secret, EnvelopeError> {
+    const FIELD: &str = "encryptedWrappingKey";
+    const FORM: &str = "`base64(iv):base64(ciphertext)`";
+    let (iv, sealed) = sealed.split_once(':').ok_or(EnvelopeError::Form { field: FIELD, expected: FORM })?;
+    let iv = decode_array(iv, FIELD, FORM)?;
+    aead::open(&*pairing_key(client, private)?, &iv, b"", &decode(sealed, FIELD, FORM)?)
+}
+
+fn pairing_key(public: &[u8], private: &EcKey<Private>) -> Result<zeroize::Zeroizing<[u8; KEY]>, EnvelopeError> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
+    let point =
+        EcPoint::from_bytes(&group, public, &mut *BigNumContext::new()?).map_err(|_| EnvelopeError::PublicKey)?;
+    let public = PKey::from_ec_key(EcKey::from_public_key(&group, &point)?)?;
+    let private = PKey::from_ec_key(private.clone())?;
+    let mut deriver = Deriver::new(&private)?;
+    deriver.set_peer(&public).map_err(|_| EnvelopeError::PublicKey)?;
+    let shared = Secret::new(deriver.derive_to_vec()?);
+    aead::hkdf(shared.expose(), b"", PAIR_INFO)
+}
