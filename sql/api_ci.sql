@@ -16,7 +16,7 @@ as $$
         'candidates', coalesce((
             select json_agg(json_build_object(
                        'id', p.id, 'policy', p.document, 'owner', coalesce(a.handle, o.slug), 'plan', coalesce(a.plan, o.plan),
-                       'waiting_since', floor(extract(epoch from n.waiting_since))::bigint,
+                       'waiting_since', floor(extract(epoch from coalesce(n.waiting_since, p.created_at)))::bigint,
                        'pin', case when n.subject_id is not null then json_build_object('id', n.subject_id, 'owner_id', n.owner_id) end,
                        'escrow', v.escrow_kind,
                        'escrow_key_loaded', lpm.has_escrow_key(split_part(v.ci_escrow_wrapping_key, '.', 2)),
@@ -93,7 +93,8 @@ begin
         update lpm.oidc_subject_pin n
            set subject_id = verdict.pin_id, owner_id = verdict.pin_owner_id, pinned_at = clock_timestamp()
           from lpm.oidc_policy p
-         where p.id = verdict.policy and n.vault_id = p.vault_id and n.issuer = p.issuer and n.subject = p.subject and n.subject_id is null;
+         where p.id = verdict.policy and n.vault_id = p.vault_id and n.issuer = p.issuer and n.subject = p.subject
+           and (n.subject_id is null or n.subject_id = verdict.pin_id and n.owner_id is null);
         if not found then
             select * into verdict from lpm.judge(trusted.provider, decide_request.claims,
                 lpm.ci_facts(decide_request.vault_id, decide_request.issuer, job.subjects, job.subject_id, asked, action = 'ci_pull',
@@ -221,7 +222,7 @@ begin
     if current_setting('synchronous_standby_names') <> '' and not lpm.commit_is_replicated() then
         return lpm.failure('audit_not_durable');
     end if;
-    if not lpm.claim_open(granted.id, granted.created_at) then
+    if not lpm.claim_open(granted.transaction_id::text::bigint, granted.created_at) then
         return lpm.failure('not_openable');
     end if;
     select v.* into stored from lpm.vault_sync v

@@ -56,7 +56,7 @@ grant usage, create on schema lpm to lpm_owner;
 grant usage on schema lpm_api, lpm_dashboard to lpm_owner;
 
 -- lpm_definer: what lpm_api does, row by row, bound by row security.
-grant usage on schema lpm to lpm_definer;
+grant usage on schema lpm, lpm_api to lpm_definer;
 grant select on lpm.account, lpm.org, lpm.org_member, lpm.vault_claim, lpm.issuers, lpm.oidc_stranger to lpm_definer;
 grant select, insert, update on lpm.vault_sync to lpm_definer;
 grant select, insert, update, delete on lpm.vault_version to lpm_definer;

@@ -1,1 +1,18 @@
-fn main() {}
+//! `lpm`: vaults of environment variables, and the one door that opens them to CI.
+
+mod args;
+mod ci_token;
+mod client;
+mod commands;
+mod error;
+mod files;
+mod local;
+mod output;
+mod project;
+mod run;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(run::run())
+}

@@ -17,7 +17,7 @@ use thiserror::Error;
 ///
 /// Every flag can be set by the environment variable that its help names. The database's password does not
 /// belong on the command line, where every user of the machine can read it: use
-/// LPM_GATEWAY_DATABASE_PASSWORD_FILE or LPM_GATEWAY_DATABASE_URL.
+/// `LPM_GATEWAY_DATABASE_PASSWORD_FILE` or `LPM_GATEWAY_DATABASE_URL`.
 #[derive(Parser)]
 #[command(name = "lpm-gateway", version)]
 pub(crate) struct Args {
@@ -116,14 +116,18 @@ pub(crate) enum ConfigError {
          a proxy in front speaks TLS and nothing else reaches this address"
     )]
     PlainHttp(SocketAddr),
-    #[error("{given} is set and {missing} is not: TLS needs both; set {missing}, or neither on a loopback address")]
+    #[error(
+        "{given} is set and {missing} is not: TLS needs both; set {missing}, or neither on a loopback address"
+    )]
     HalfTls { given: &'static str, missing: &'static str },
     #[error(
         "--public-url is not set and --listen {0} does not tell how clients reach the gateway: set --public-url \
          (LPM_GATEWAY_PUBLIC_URL) to their URL, e.g. https://vault.example.com; it is the audience of OIDC tokens"
     )]
     PublicUrlMissing(SocketAddr),
-    #[error("--public-url (LPM_GATEWAY_PUBLIC_URL) `{url}` {problem}; write it like https://vault.example.com")]
+    #[error(
+        "--public-url (LPM_GATEWAY_PUBLIC_URL) `{url}` {problem}; write it like https://vault.example.com"
+    )]
     PublicUrl { url: String, problem: &'static str },
     #[error(
         "no database: set --database-url (LPM_GATEWAY_DATABASE_URL), e.g. \
@@ -192,7 +196,9 @@ pub(crate) struct Settings {
 impl Args {
     /// Checks everything that was typed.
     pub(crate) fn settings(self) -> Result<Settings, ConfigError> {
-        let least = |ok: bool, setting, least| if ok { Ok(()) } else { Err(ConfigError::TooSmall { setting, least }) };
+        let least = |ok: bool, setting, least| {
+            if ok { Ok(()) } else { Err(ConfigError::TooSmall { setting, least }) }
+        };
         let second = Duration::from_secs(1);
         least(self.pool_size > 0, "--pool-size (LPM_GATEWAY_POOL_SIZE)", "1")?;
         least(self.statement_timeout >= second, "--statement-timeout (LPM_GATEWAY_STATEMENT_TIMEOUT)", "1s")?;
@@ -256,7 +262,8 @@ fn public_url(text: &str) -> Result<String, ConfigError> {
     let wrong = |problem| ConfigError::PublicUrl { url: text.to_owned(), problem };
     let url = reqwest::Url::parse(text).map_err(|_| wrong("is not a URL"))?;
     let loopback = url.host_str().is_some_and(|host| {
-        host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        host == "localhost"
+            || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     });
     match url.scheme() {
         "https" => {}

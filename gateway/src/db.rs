@@ -3,11 +3,11 @@
 //! # When an answer counts
 //!
 //! A function's row arrives *before* its transaction commits: under the extended protocol the commit
-//! happens at Sync, after CommandComplete, and an error there (a deferred constraint, a failed commit record,
-//! a terminated backend) comes as an ErrorResponse behind the row. Only ReadyForQuery proves the commit. In
-//! tokio-postgres 0.7.18 a `RowStream` ends (`None`) at ReadyForQuery and at nothing else; CommandComplete
+//! happens at Sync, after `CommandComplete`, and an error there (a deferred constraint, a failed commit record,
+//! a terminated backend) comes as an `ErrorResponse` behind the row. Only `ReadyForQuery` proves the commit. In
+//! tokio-postgres 0.7.18 a `RowStream` ends (`None`) at `ReadyForQuery` and at nothing else; `CommandComplete`
 //! only notes the number of rows (`src/query.rs`, `impl Stream for RowStream`), and `Client::query` collects
-//! the stream to its end (`try_collect`), so it returns `Ok` only behind ReadyForQuery and `Err` for an error
+//! the stream to its end (`try_collect`), so it returns `Ok` only behind `ReadyForQuery` and `Err` for an error
 //! that arrives after the row or when the connection ends before it. Therefore every call goes through
 //! `query`, and nothing here may stop reading a stream at its first row.
 //!
@@ -121,7 +121,12 @@ impl Db {
     }
 
     /// `GET /api/vaults/{id}/sync`
-    pub(crate) async fn pull(&self, origin: &Origin, account: &Account, vault: &str) -> Result<Answer, DbError> {
+    pub(crate) async fn pull(
+        &self,
+        origin: &Origin,
+        account: &Account,
+        vault: &str,
+    ) -> Result<Answer, DbError> {
         self.call(PULL, &[&origin.id, &origin.address, &account.hash(), &vault]).await
     }
 
@@ -219,7 +224,8 @@ impl Db {
         environment: Option<&str>,
     ) -> Result<Answer, DbError> {
         let hash = account.hash();
-        let params: Params<'_> = &[&origin.id, &origin.address, &hash, &vault, &issuer, &claims, &environment];
+        let params: Params<'_> =
+            &[&origin.id, &origin.address, &hash, &vault, &issuer, &claims, &environment];
         self.call(EXPLAIN, params).await
     }
 
@@ -281,8 +287,10 @@ impl Db {
         let mut lease = self.lease().await?;
         let client = lease.client();
         let work = async { client.query(&client.prepare_cached(sql).await?, params).await };
-        let result = timeout(self.patience, work).await;
-        let answer = result.unwrap_or(Ok(Vec::new())).map_err(DbError::from).and_then(|rows| read(&rows));
+        let answer = match timeout(self.patience, work).await {
+            Ok(rows) => rows.map_err(DbError::from).and_then(|rows| read(&rows)),
+            Err(_) => Err(DbError::NoAnswer),
+        };
         lease.settle(answer.as_ref().err());
         answer.inspect(|answer| lease.inspect(answer))
     }
@@ -294,17 +302,22 @@ impl Db {
     /// order, and `query` on a prepared statement sends before it first waits, so the two leave in this
     /// order and together. Both are read to their ends, whatever the first says: only then is the
     /// connection free for others, and only then is it known that the decision was committed.
-    async fn decide_and_open(&self, id: Uuid, sql: &'static str, params: Params<'_>) -> Result<Answer, DbError> {
+    async fn decide_and_open(
+        &self,
+        id: Uuid,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Answer, DbError> {
         let mut lease = self.lease().await?;
         let client = lease.client();
         let work = async {
             let (decide, open) = (client.prepare_cached(sql).await?, client.prepare_cached(OPEN).await?);
-            Ok(join(client.query(&decide, params), client.query(&open, &[&id])).await)
+            let (decided, opened) = join(client.query(&decide, params), client.query(&open, &[&id])).await;
+            Ok((decided?, opened?))
         };
         let result = match timeout(self.patience, work).await {
             Err(_) => Err(DbError::NoAnswer),
-            Ok(Err(error)) => Err(DbError::from(error)),
-            Ok(Ok((decided, opened))) => decided.and_then(|decided| Ok((decided, opened?))).map_err(DbError::from),
+            Ok(rows) => rows.map_err(DbError::Statement),
         };
         let answer = result.and_then(|(decided, opened)| {
             let decided = read(&decided)?;
@@ -324,7 +337,8 @@ fn read(rows: &[Row]) -> Result<Answer, DbError> {
     let [row] = rows else { return Err(DbError::NoAnswer) };
     let status: i32 = row.try_get(0)?;
     let body: Option<&str> = row.try_get(1)?;
-    let status = u16::try_from(status).ok().filter(|status| (200..600).contains(status)).ok_or(DbError::NoAnswer)?;
+    let status =
+        u16::try_from(status).ok().filter(|status| (200..600).contains(status)).ok_or(DbError::NoAnswer)?;
     Ok(Answer::new(status, body.unwrap_or_default()))
 }
 

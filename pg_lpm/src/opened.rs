@@ -1,9 +1,11 @@
 //! Each grant is opened once, without writing a row.
 //!
-//! Audit ids only grow, so a fixed table of counters is enough: the slot of an id (id modulo size) holds
-//! the highest id that was opened there. An id is opened by raising its slot from something smaller; a
-//! rollback does not lower it. An older id that shares the slot can no longer be opened: it fails closed.
-//! A server that lost its shared memory (restart, crash) opens nothing that was granted before.
+//! A grant is known by the transaction that wrote its audit row. Transaction ids only grow, in all databases
+//! of the server alike, so a fixed table of counters is enough: the slot of an id (id modulo size) holds the
+//! highest id that was opened there. An id is opened by raising its slot from something smaller; a rollback
+//! does not lower it. An older id that shares the slot, and a second grant of the same transaction, can no
+//! longer be opened: both fail closed. A server that lost its shared memory (restart, crash) opens nothing
+//! that was granted before.
 
 use crate::keyring;
 use pgrx::prelude::*;
@@ -34,18 +36,18 @@ pub(crate) fn register() {
     );
 }
 
-/// True for the first caller with this audit id, and never again.
+/// True for the first caller with this transaction's grant, and never again.
 #[pg_extern(volatile, strict, parallel_unsafe)]
-fn claim_open(audit_id: i64, granted_at: TimestampWithTimeZone) -> bool {
-    if !keyring::preloaded() || audit_id <= 0 {
+fn claim_open(transaction_id: i64, granted_at: TimestampWithTimeZone) -> bool {
+    if !keyring::preloaded() || transaction_id <= 0 {
         return false;
     }
     let opened = OPENED.get();
     if pg_sys::TimestampTz::from(granted_at) < opened.since {
         return false;
     }
-    let slot = usize::try_from(audit_id).unwrap_or(0) % SLOTS;
-    opened.highest[slot].fetch_max(audit_id, Ordering::SeqCst) < audit_id
+    let slot = usize::try_from(transaction_id).unwrap_or(0) % SLOTS;
+    opened.highest[slot].fetch_max(transaction_id, Ordering::SeqCst) < transaction_id
 }
 
 /// Where the last commit of this backend ends in the WAL; null before its first.

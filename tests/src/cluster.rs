@@ -194,10 +194,16 @@ impl Cluster {
         self.home.join("keys/escrow.key")
     }
 
+    /// A directory for logs: the server's, and whatever else belongs to this cluster.
+    #[must_use]
+    pub fn log_dir(&self) -> PathBuf {
+        self.home.join("log")
+    }
+
     /// The file with the server's log.
     #[must_use]
     pub fn log_path(&self) -> PathBuf {
-        self.home.join("postgresql.log")
+        self.log_dir().join("postgresql.log")
     }
 
     /// The server's log so far.
@@ -247,6 +253,12 @@ impl Cluster {
     /// Makes the server read its configuration again.
     pub fn reload(&self) -> Result<()> {
         self.pg_ctl(&["reload"])
+    }
+
+    /// Whether the server runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.pg_ctl(&["status"]).is_ok()
     }
 
     /// Stops the server and removes every file, also for a cluster that was only attached.
@@ -350,7 +362,7 @@ fn new_home() -> Result<PathBuf> {
         if temporary.as_os_str().len() < LONGEST_SOCKET_DIRECTORY - 30 { temporary } else { "/tmp".into() };
     let home = tempfile::Builder::new().prefix("lpm-pg-").tempdir_in(parent)?.keep();
     fs::set_permissions(&home, Permissions::from_mode(0o700))?;
-    for directory in [home.join("socket"), home.join("keys"), home.clone()] {
+    for directory in [home.join("socket"), home.join("keys"), home.join("log"), home.clone()] {
         fs::create_dir_all(&directory)?;
         give_to_server(&directory)?;
     }

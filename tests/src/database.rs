@@ -36,6 +36,12 @@ impl Database {
         &self.name
     }
 
+    /// The directory of the server's socket.
+    #[must_use]
+    pub fn socket_dir(&self) -> &std::path::Path {
+        &self.socket_dir
+    }
+
     /// The address as superuser, for psql and for Rust alike.
     #[must_use]
     pub fn url(&self) -> String {

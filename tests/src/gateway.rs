@@ -109,7 +109,6 @@ impl Gateway {
     }
 
     /// A request that the caller finishes, for what the short forms do not cover.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url))
     }

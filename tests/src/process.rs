@@ -1,6 +1,9 @@
 //! Processes that are started, waited for by event, and ended with their starter.
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, PidfdFlags, kill_process, pidfd_open, pidfd_send_signal};
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
@@ -104,14 +107,16 @@ impl Daemon {
         let file = OpenOptions::new().create(true).append(true).open(log)?;
         let offset = file.metadata()?.len();
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).process_group(0);
-        let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        // not the whole command: its environment may hold a password
+        let name = command.get_program().to_string_lossy().into_owned();
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let guardian = match lifetime {
             Lifetime::Bound => Some(Guardian::new(r#"kill -9 "$1""#, [child.id().to_string()])?),
             Lifetime::Detached => None,
         };
         let mut daemon = Self { child, guardian, log: log.to_owned(), ready: String::new() };
         daemon.ready = await_line(log, offset, &mut daemon.child, needle)
-            .with_context(|| format!("{command:?} did not get ready"))?;
+            .with_context(|| format!("{name} did not get ready"))?;
         Ok(daemon)
     }
 
@@ -139,15 +144,14 @@ impl Daemon {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Sends a signal by name, such as `TERM` or `HUP`.
-    pub fn signal(&self, name: &str) -> Result<()> {
-        run(Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()))?;
-        Ok(())
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
 
     /// Asks it to end and waits until it has.
     pub fn terminate(&mut self) -> Result<ExitStatus> {
-        self.signal("TERM")?;
+        self.signal(Signal::TERM)?;
         let status = self.child.wait()?;
         if let Some(guardian) = self.guardian.take() {
             guardian.release();
@@ -165,6 +169,20 @@ impl Drop for Daemon {
             guardian.release();
         }
     }
+}
+
+/// Ends a process that is not our child: asks it, and insists when it has not ended after ten seconds.
+pub fn end(pid: i32) -> Result<()> {
+    let pid = Pid::from_raw(pid).context("0 is no process")?;
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    for signal in [Signal::TERM, Signal::KILL] {
+        pidfd_send_signal(&process, signal)?;
+        let mut ended = [PollFd::new(&process, PollFlags::IN)];
+        if poll(&mut ended, Some(&Timespec { tv_sec: 10, tv_nsec: 0 }))? == 1 {
+            return Ok(());
+        }
+    }
+    bail!("process {} does not end", pid.as_raw_pid())
 }
 
 /// Waits until a line of `log` behind `offset` contains `needle`; fails soon after `child` has ended without it.

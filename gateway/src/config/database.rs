@@ -35,7 +35,9 @@ pub(crate) struct Database {
 pub(crate) enum DatabaseError {
     #[error("{0}")]
     Syntax(String),
-    #[error("it names no host; write e.g. postgresql://gateway@%2Fvar%2Frun%2Fpostgresql/lpm for a local socket")]
+    #[error(
+        "it names no host; write e.g. postgresql://gateway@%2Fvar%2Frun%2Fpostgresql/lpm for a local socket"
+    )]
     NoHost,
     #[error(
         "sslmode `{0}` is not known; use `verify-full`, or `disable` for a Unix socket or a loopback address"
@@ -117,7 +119,8 @@ fn split_url(text: &str) -> Split {
     let Some((base, query)) = text.split_once('?') else { return (text.to_owned(), None, None) };
     let (mut mode, mut ca, mut rest) = (None, None, Vec::new());
     for pair in query.split('&') {
-        let decoded = |value: &str| percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned();
+        let decoded =
+            |value: &str| percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned();
         match pair.split_once('=') {
             Some(("sslmode", value)) => mode = Some(decoded(value)),
             Some(("sslrootcert", value)) => ca = Some(decoded(value)),

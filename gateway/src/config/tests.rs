@@ -23,7 +23,9 @@ fn refusal(result: Result<Settings, ConfigError>) -> String {
 #[test]
 fn every_flag_has_help_and_an_environment_variable() {
     Args::command().debug_assert();
-    for arg in Args::command().get_arguments().filter(|arg| !["help", "version"].contains(&arg.get_id().as_str())) {
+    for arg in
+        Args::command().get_arguments().filter(|arg| !["help", "version"].contains(&arg.get_id().as_str()))
+    {
         assert!(arg.get_help().is_some(), "--{} has no help", arg.get_id());
         let expected = format!("LPM_GATEWAY_{}", arg.get_id().as_str().to_uppercase());
         assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(expected.as_str()));
@@ -32,7 +34,9 @@ fn every_flag_has_help_and_an_environment_variable() {
 
 #[test]
 fn help_shows_no_password() {
-    let hidden = Args::command().get_arguments().any(|arg| arg.get_id() == "database_url" && arg.is_hide_env_values_set());
+    let hidden = Args::command()
+        .get_arguments()
+        .any(|arg| arg.get_id() == "database_url" && arg.is_hide_env_values_set());
     assert!(hidden);
 }
 
@@ -48,18 +52,36 @@ fn a_local_socket_and_loopback_are_enough() {
 #[test]
 fn a_missing_database_is_named_with_an_example() {
     let text = refusal(settings(&[]));
-    assert!(text.contains("--database-url (LPM_GATEWAY_DATABASE_URL)") && text.contains("create_gateway_login"), "{text}");
+    assert!(
+        text.contains("--database-url (LPM_GATEWAY_DATABASE_URL)") && text.contains("create_gateway_login"),
+        "{text}"
+    );
     assert_eq!(refusal(database("")), text);
 }
 
 #[test]
 fn plain_http_is_for_loopback() {
-    let text = refusal(settings(&["--database-url", SOCKET, "--listen", "0.0.0.0:80", "--public-url", "https://v.example"]));
+    let text = refusal(settings(&[
+        "--database-url",
+        SOCKET,
+        "--listen",
+        "0.0.0.0:80",
+        "--public-url",
+        "https://v.example",
+    ]));
     assert!(text.contains("--tls-cert") && text.contains("--listen-insecure"), "{text}");
     for listen in ["127.0.0.1:0", "127.8.8.8:1", "[::1]:0"] {
         assert!(settings(&["--database-url", SOCKET, "--listen", listen]).is_ok(), "{listen}");
     }
-    let given = ["--database-url", SOCKET, "--listen", "0.0.0.0:80", "--listen-insecure", "--public-url", "https://v.example/"];
+    let given = [
+        "--database-url",
+        SOCKET,
+        "--listen",
+        "0.0.0.0:80",
+        "--listen-insecure",
+        "--public-url",
+        "https://v.example/",
+    ];
     assert_eq!(settings(&given).unwrap().public_url.as_deref(), Some("https://v.example"));
 }
 
@@ -74,7 +96,16 @@ fn tls_needs_both_files() {
 
 #[test]
 fn a_public_address_needs_a_public_url() {
-    let text = refusal(settings(&["--database-url", SOCKET, "--listen", "10.0.0.1:443", "--tls-cert", "c", "--tls-key", "k"]));
+    let text = refusal(settings(&[
+        "--database-url",
+        SOCKET,
+        "--listen",
+        "10.0.0.1:443",
+        "--tls-cert",
+        "c",
+        "--tls-key",
+        "k",
+    ]));
     assert!(text.starts_with("--public-url is not set"), "{text}");
 }
 
@@ -146,8 +177,14 @@ fn the_password_is_the_first_line_of_its_file() {
     let given = settings(&["--database-url", SOCKET, "--database-password-file", &path]).unwrap();
     assert_eq!(given.database.config.get_password(), Some(&b"s3cret"[..]));
     file.as_file().set_len(0).unwrap();
-    assert!(refusal(settings(&["--database-url", SOCKET, "--database-password-file", &path])).contains("empty first line"));
-    assert!(refusal(settings(&["--database-url", SOCKET, "--database-password-file", "/no/such"])).contains("/no/such"));
+    assert!(
+        refusal(settings(&["--database-url", SOCKET, "--database-password-file", &path]))
+            .contains("empty first line")
+    );
+    assert!(
+        refusal(settings(&["--database-url", SOCKET, "--database-password-file", "/no/such"]))
+            .contains("/no/such")
+    );
 }
 
 #[test]
@@ -155,5 +192,7 @@ fn times_that_cannot_work_are_refused() {
     for (flag, value) in [("--keys-cool-down", "0s"), ("--request-timeout", "10ms"), ("--pool-size", "0")] {
         assert!(refusal(settings(&["--database-url", SOCKET, flag, value])).starts_with(flag), "{flag}");
     }
-    assert!(refusal(settings(&["--database-url", SOCKET, "--keys-max-age", "1m"])).starts_with("--keys-max-age"));
+    assert!(
+        refusal(settings(&["--database-url", SOCKET, "--keys-max-age", "1m"])).starts_with("--keys-max-age")
+    );
 }

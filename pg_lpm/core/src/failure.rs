@@ -2,8 +2,9 @@
 //!
 //! SQL names a failure by its code, the gateway turns it into a reply, the command line into an exit
 //! code. Nothing else in the product maps failures. Texts name the thing and the reason, hints the next
-//! step; `{name}` stands for an argument. Arguments come from callers, so they are shortened and their
-//! control characters escaped before they reach a text, a log or an audit row.
+//! step; `{name}` stands for an argument, `{name|word}` for the same as one word of a shell. Arguments
+//! come from callers, so they are shortened and their control characters escaped before they reach a
+//! text, a log or an audit row.
 
 use serde::Serialize;
 use std::fmt;
@@ -59,17 +60,17 @@ failures! {
     IssuerUnavailable = "issuer_unavailable", 503, UNAVAILABLE, "the signing keys of `{issuer}` are not available right now", "try again in a minute";
 
     // Steps 2 to 15, in the order of the decision.
-    NoPolicy = "no_policy", 403, DENIED, "no OIDC policy of this vault allows {subject}", "on a machine that has the vault: `lpm env oidc allow --provider={provider} {subject_flag} --env={environment}`";
+    NoPolicy = "no_policy", 403, DENIED, "no OIDC policy of this vault allows {subject}", "on a machine that has the vault: `lpm env oidc allow --provider={provider} {subject_flag} --env={environment|word}` (published 0.28: `lpm use vars oidc allow … --repo=…`)";
     Replayed = "replayed", 403, DENIED, "this OIDC token has been used already ({max_uses} per token)", "request a fresh token for every pull";
-    IdentityChanged = "identity_changed", 403, DENIED, "`{subject}` is not the repository that this policy was made for: its id is now `{id}`", "if the repository was re-created on purpose: `lpm env oidc repin {subject}`";
+    IdentityChanged = "identity_changed", 403, DENIED, "`{subject}` is not the repository or project that this policy was made for: its id is now `{id}`", "if it was re-created on purpose: `lpm env oidc repin {subject}`";
     OwnerChanged = "owner_changed", 403, DENIED, "`{subject}` has a new owner: its owner id is now `{id}`", "if it was transferred on purpose: `lpm env oidc repin {subject}`";
-    PolicyLapsed = "policy_lapsed", 403, DENIED, "the policy for `{subject}` has lapsed: it granted nothing within 30 days of its creation", "run `lpm env oidc allow` for it again";
-    EventNotAllowed = "event_not_allowed", 403, DENIED, "the event `{event}` is not allowed to pull", "pull from a push, or allow the event by name: `lpm env oidc allow … --event={event}`";
-    ForkNotAllowed = "fork_not_allowed", 403, DENIED, "this run may be a fork's ({what}), and forks are not allowed to pull", "pull from a run on the repository's own branch";
-    BranchNotAllowed = "branch_not_allowed", 403, DENIED, "the branch `{branch}` is not allowed to pull", "allow it: `lpm env oidc allow … --branch={branch}`";
-    TagNotAllowed = "tag_not_allowed", 403, DENIED, "the tag `{tag}` is not allowed to pull", "allow it: `lpm env oidc allow … --tag={tag}`";
+    PolicyLapsed = "policy_lapsed", 403, DENIED, "the policy for `{subject}` has lapsed: it granted nothing within 30 days of its creation", "run `lpm env oidc allow` for it again (published 0.28: `lpm use vars oidc allow`)";
+    EventNotAllowed = "event_not_allowed", 403, DENIED, "the event `{event}` is not allowed to pull", "{next}";
+    ForkNotAllowed = "fork_not_allowed", 403, DENIED, "this run may be a fork's ({what}), and forks are not allowed to pull", "{next}";
+    BranchNotAllowed = "branch_not_allowed", 403, DENIED, "the branch `{branch}` is not allowed to pull", "allow it: `lpm env oidc allow … --branch={branch|word}` (published 0.28: `lpm use vars oidc allow … --branch={branch|word}`)";
+    TagNotAllowed = "tag_not_allowed", 403, DENIED, "the tag `{tag}` is not allowed to pull", "allow it: `lpm env oidc allow … --tag={tag|word}`";
     RefNotAllowed = "ref_not_allowed", 403, DENIED, "the ref `{ref}` is neither a branch nor a tag of the repository itself", "pull from a run on a branch";
-    EnvironmentNotAllowed = "environment_not_allowed", 403, DENIED, "the environment `{environment}` is not allowed for this workflow", "allow it: `lpm env oidc allow … --env={environment}`";
+    EnvironmentNotAllowed = "environment_not_allowed", 403, DENIED, "the environment `{environment}` is not allowed for this workflow", "allow it: `lpm env oidc allow … --env={environment|word}` (published 0.28: `lpm use vars oidc allow … --env={environment|word}`)";
     CiEnvironmentNotAllowed = "ci_environment_not_allowed", 403, DENIED, "the job's deployment environment `{ci_environment}` is not allowed to pull", "set the job's `environment:` to the one that the policy names";
     WorkflowNotAllowed = "workflow_not_allowed", 403, DENIED, "the workflow `{workflow}` is not allowed to pull", "allow it: `lpm env oidc allow … --workflow=FILE`";
     ReusableWorkflowNotAllowed = "reusable_workflow_not_allowed", 403, DENIED, "the reusable workflow `{workflow}` is not allowed to pull", "allow it: `lpm env oidc allow … --reusable-workflow=FILE@REF`";
@@ -77,8 +78,8 @@ failures! {
     RunnerNotAllowed = "runner_not_allowed", 403, DENIED, "a `{runner}` runner is not allowed to pull", "run the job on the kind of runner that the policy names";
     AudienceNotAllowed = "audience_not_allowed", 403, DENIED, "the audience `{audience}` is not allowed by the policy", "pull with this server's own `lpm`";
     PlanCiPull = "plan_ci_pull", 403, DENIED, "Vault CI pull requires a Pro or Org plan", "a DBA sets plans with `select lpm.set_plan('{owner}', 'pro')`";
-    EscrowOff = "escrow_off", 403, DENIED, "CI escrow is off for this vault", "on a machine that has the vault: `lpm env oidc allow`";
-    NeverPushed = "never_pushed", 404, FAILURE, "the vault has a policy but was never pushed", "on a machine that has the vault: `lpm env push`";
+    EscrowOff = "escrow_off", 403, DENIED, "CI escrow is off for this vault", "on a machine that has the vault: `lpm env oidc allow` (published 0.28: `lpm use vars oidc allow`)";
+    NeverPushed = "never_pushed", 404, FAILURE, "the vault has a policy but was never pushed", "on a machine that has the vault: `lpm env push` (published 0.28: `lpm use vars push`)";
     NoEscrowKey = "no_escrow_key", 503, UNAVAILABLE, "the server has no escrow key loaded", "a DBA finds the reason with `select * from lpm.health`";
     EscrowMismatch = "escrow_mismatch", 409, FAILURE, "the escrowed key no longer opens the vault", "run `lpm env oidc allow` again on the machine that pushed last (published 0.28: `lpm use vars oidc allow`)";
     OrgShareWithoutEscrow = "org_share_without_escrow", 409, FAILURE, "the last share left CI out; run \"lpm env share --org {org}\" with this lpm", "";
@@ -231,8 +232,9 @@ impl Failure {
         while let Some((before, after)) = rest.split_once('{') {
             let Some((name, tail)) = after.split_once('}') else { break };
             out.push_str(before);
+            let (name, quoted) = name.strip_suffix("|word").map_or((name, false), |name| (name, true));
             if let Some((_, value)) = self.args.iter().find(|(key, _)| key == name) {
-                out.push_str(value);
+                if quoted { out.push_str(&shell_word(value)) } else { out.push_str(value) }
             }
             rest = tail;
         }
@@ -252,6 +254,18 @@ impl std::error::Error for Failure {}
 impl From<Code> for Failure {
     fn from(code: Code) -> Self {
         Self::new(code)
+    }
+}
+
+/// `text` as one word of a POSIX shell: hints are commands that people copy, and whoever names a branch
+/// must not get to write them.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-./:@%+=,".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 
@@ -303,6 +317,15 @@ mod tests {
     fn an_argument_is_never_filled_again() {
         let failure = Failure::new(Code::BranchNotAllowed).with("branch", "{branch}{reason}");
         assert_eq!(failure.text(), "the branch `{branch}{reason}` is not allowed to pull");
+    }
+
+    #[test]
+    fn a_command_in_a_hint_quotes_what_a_caller_named() {
+        let hint = |branch: &str| Failure::new(Code::BranchNotAllowed).with("branch", branch).hint();
+        assert!(hint("feature/x").contains("--branch=feature/x`"), "{}", hint("feature/x"));
+        for (branch, word) in [("$(id)", "'$(id)'"), ("a'b", r"'a'\''b'"), ("a;b", "'a;b'"), ("", "''")] {
+            assert!(hint(branch).contains(&format!("--branch={word}`")), "{}", hint(branch));
+        }
     }
 
     #[test]

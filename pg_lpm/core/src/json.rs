@@ -102,7 +102,7 @@ impl Limits {
     /// A token's payload. GitLab nests two levels and lists at most 200 groups.
     pub const CLAIMS: Limits = Limits { depth: 8, members: 128, items: 256, string: 4096 };
     /// An issuer's published keys; certificate chains are the long strings.
-    pub const KEYS: Limits = Limits { depth: 8, members: 32, items: 100, string: 16 * 1024 };
+    pub const KEYS: Limits = Limits { depth: 8, members: 32, items: 1024, string: 16 * 1024 };
     /// A request's body; an encrypted vault of 10 MiB in base64 is the long string.
     pub const BODY: Limits = Limits { depth: 64, members: 4096, items: 16 * 1024, string: 16 * 1024 * 1024 };
 }

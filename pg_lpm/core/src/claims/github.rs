@@ -2,9 +2,9 @@
 //!
 //! <https://docs.github.com/en/actions/reference/security/oidc>
 
+use super::GitHubJob;
 use super::error::ClaimsError;
 use super::reader::Reader;
-use super::GitHubJob;
 
 /// Every claim that is read, for the search of look-alikes.
 pub(super) const NAMES: &[&str] = &[

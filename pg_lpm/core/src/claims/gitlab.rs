@@ -4,9 +4,9 @@
 //! `pipeline_id` keeps those out (RFC 8725, section 3.12).
 //! <https://docs.gitlab.com/ci/secrets/id_token_authentication/>
 
+use super::GitLabJob;
 use super::error::ClaimsError;
 use super::reader::Reader;
-use super::GitLabJob;
 
 /// Every claim that is read, for the search of look-alikes.
 pub(super) const NAMES: &[&str] = &[

@@ -2,11 +2,12 @@
 
 use super::EnvelopeError;
 use crate::secret::Secret;
+use openssl::cipher::Cipher;
+use openssl::cipher_ctx::CipherCtx;
 use openssl::derive::Deriver;
 use openssl::hash::MessageDigest;
 use openssl::pkey::{Id, PKey};
 use openssl::sign::Signer;
-use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
 use zeroize::Zeroizing;
 
 /// Bytes of a key.
@@ -31,32 +32,65 @@ pub fn random<const N: usize>() -> Result<[u8; N], EnvelopeError> {
 ///
 /// # Errors
 ///
-/// When the key has not 32 bytes, or the library fails.
+/// `KeyLength` when the key has not 32 bytes; otherwise when the library fails.
 pub fn seal(key: &[u8], iv: &[u8; IV], aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
-    check_key(key)?;
+    let mut context = CipherCtx::new()?;
+    context.encrypt_init(Some(Cipher::aes_256_gcm()), Some(exact(key)?), Some(iv))?;
+    // One allocation: growing would leave a copy of the plaintext behind. Wiped where encryption fails.
+    let mut buffer = Zeroizing::new(Vec::with_capacity(plaintext.len() + TAG));
+    buffer.extend_from_slice(plaintext);
+    in_place(&mut context, aad, &mut buffer)?;
+    context.cipher_final(&mut [])?;
     let mut tag = [0; TAG];
-    let mut out = encrypt_aead(Cipher::aes_256_gcm(), key, Some(iv), aad, plaintext, &mut tag)?;
-    out.extend_from_slice(&tag);
-    Ok(out)
+    context.tag(&mut tag)?;
+    buffer.extend_from_slice(&tag);
+    Ok(std::mem::take(&mut *buffer))
 }
 
 /// The plaintext behind ciphertext and tag.
 ///
 /// # Errors
 ///
-/// `DoesNotOpen` when key, IV, AAD, ciphertext or tag is another one, or there is no whole tag.
+/// `DoesNotOpen` when key, IV, AAD, ciphertext or tag is another one, or there is no whole tag;
+/// `KeyLength` when the key has not 32 bytes.
 pub fn open(key: &[u8], iv: &[u8; IV], aad: &[u8], sealed: &[u8]) -> Result<Secret, EnvelopeError> {
-    check_key(key)?;
-    let split = sealed.len().checked_sub(TAG).ok_or(EnvelopeError::DoesNotOpen)?;
-    let (ciphertext, tag) = sealed.split_at(split);
-    decrypt_aead(Cipher::aes_256_gcm(), key, Some(iv), aad, ciphertext, tag)
-        .map(Secret::new)
-        .map_err(|_| EnvelopeError::DoesNotOpen)
+    open_owned(key, iv, aad, sealed.to_vec())
 }
 
-/// OpenSSL would panic on a key of another length.
-fn check_key(key: &[u8]) -> Result<(), EnvelopeError> {
-    if key.len() == KEY { Ok(()) } else { Err(EnvelopeError::DoesNotOpen) }
+/// [`open`] in the ciphertext's own memory. GCM decrypts before it knows whether the tag holds, so the
+/// buffer is wiped when it does not: nobody may find unauthenticated plaintext in freed memory.
+pub(super) fn open_owned(
+    key: &[u8],
+    iv: &[u8; IV],
+    aad: &[u8],
+    sealed: Vec<u8>,
+) -> Result<Secret, EnvelopeError> {
+    let mut buffer = Zeroizing::new(sealed);
+    let mut context = CipherCtx::new()?;
+    context.decrypt_init(Some(Cipher::aes_256_gcm()), Some(exact(key)?), Some(iv))?;
+    let ciphertext = buffer.len().checked_sub(TAG).ok_or(EnvelopeError::DoesNotOpen)?;
+    // A whole tag always: OpenSSL would compare a shorter one for as many bytes as it gets.
+    context.set_tag(&buffer[ciphertext..])?;
+    buffer.truncate(ciphertext);
+    in_place(&mut context, aad, &mut buffer)?;
+    context.cipher_final(&mut []).map_err(|_| EnvelopeError::DoesNotOpen)?;
+    Ok(Secret::new(std::mem::take(&mut *buffer)))
+}
+
+/// Feeds the AAD, then turns the buffer into its other form.
+fn in_place(context: &mut CipherCtx, aad: &[u8], buffer: &mut [u8]) -> Result<(), EnvelopeError> {
+    // The crate panics on more than a C int can count.
+    if i32::try_from(aad.len().max(buffer.len())).is_err() {
+        return Err(EnvelopeError::TooLarge);
+    }
+    context.cipher_update(aad, None)?;
+    context.cipher_update_inplace(buffer, buffer.len())?;
+    Ok(())
+}
+
+/// The key, where it has exactly 32 bytes: the crate would panic on fewer and ignore the rest of more.
+fn exact(key: &[u8]) -> Result<&[u8], EnvelopeError> {
+    if key.len() == KEY { Ok(key) } else { Err(EnvelopeError::KeyLength) }
 }
 
 /// The shared secret of X25519; an all-zero one (a public key of small order) is refused (RFC 7748, 6.1).

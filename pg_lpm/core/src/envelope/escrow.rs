@@ -2,20 +2,24 @@
 //!
 //! *Stored*: `v1.<kid>.<b64 iv>.<b64 ct+tag>`, AES-256-GCM under the sub-key `aead`, AAD =
 //! lp('lpm-escrow-v1') lp(kind) lp(vault id) lp('user'|'org') lp(owner uuid) lp(kid) lp(blob hash or '').
-//! So a stored escrow opens only in the row that it was made for.
+//! So a stored escrow opens only in the row that it was made for. The uuid is its 36 characters in lower
+//! case, the blob hash its 32 bytes.
 //!
 //! *Sealed on the way in*: `s1.<kid>.<b64 epk>.<b64 iv>.<b64 ct+tag>`, K = HKDF(ikm = X25519(e, R), salt =
 //! epk ‖ rpk, info `lpm-ci-seal-v1`), AAD = lp(kind) lp(vault id) lp(kid) lp(blob hash or '').
 
 use super::aead::{self, IV, KEY, TAG};
 use super::keyring::{EscrowKey, KeyId};
-use super::{EnvelopeError, decode_array, encode, lp};
+use super::recipient::{self, Purpose};
+use super::{EnvelopeError, decode_array, encode, key_bytes, lp};
 use crate::secret::Secret;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 const STORED_LABEL: &[u8] = b"lpm-escrow-v1";
 const SEAL_INFO: &[u8] = b"lpm-ci-seal-v1";
-const FIELD: &str = "escrow";
+/// How errors name an escrow, stored or sealed.
+pub(super) const FIELD: &str = "escrow";
 const STORED_FORM: &str = "`v1.<key id>.<iv>.<ciphertext>`";
 const SEALED_FORM: &str = "`s1.<key id>.<ephemeral key>.<iv>.<ciphertext>`";
 
@@ -124,9 +128,7 @@ pub fn open_stored_escrow(
     text: &str,
 ) -> Result<Secret, EnvelopeError> {
     let [kid, iv, sealed] = fields(text, "v1", STORED_FORM)?;
-    if kid != key.id().as_str() {
-        return Err(EnvelopeError::DoesNotOpen);
-    }
+    check_key_id(kid, key, STORED_FORM)?;
     let iv = decode_array(iv, FIELD, STORED_FORM)?;
     let sealed: [u8; KEY + TAG] = decode_array(sealed, FIELD, STORED_FORM)?;
     aead::open(key.aead(), &iv, &context.aad(key.id()), &sealed)
@@ -139,7 +141,7 @@ pub fn open_stored_escrow(
 /// When the text has the wrong form.
 pub fn stored_key_id(text: &str) -> Result<KeyId, EnvelopeError> {
     let [kid, _, _] = fields(text, "v1", STORED_FORM)?;
-    KeyId::parse(kid).ok_or(EnvelopeError::Form { field: FIELD, expected: STORED_FORM })
+    key_id(kid, STORED_FORM)
 }
 
 /// Seals a key to the server's escrow key `recipient`, on the machine that has it.
@@ -158,9 +160,9 @@ pub fn seal_escrow(
     ephemeral: &[u8; KEY],
     iv: &[u8; IV],
 ) -> Result<String, EnvelopeError> {
-    let public = aead::public_key(ephemeral)?;
-    let key = seal_key(&aead::agree(ephemeral, recipient)?, &public, recipient)?;
-    let sealed = aead::seal(&*key, iv, &sealed_aad(kind, vault_id, recipient_id, blob_hash), key_bytes(secret)?)?;
+    let aad = sealed_aad(kind, vault_id, recipient_id, blob_hash);
+    let purpose = Purpose { info: SEAL_INFO, aad: &aad };
+    let (public, sealed) = recipient::seal(recipient, &purpose, key_bytes(secret)?, ephemeral, iv)?;
     Ok(format!("s1.{recipient_id}.{}.{}.{}", encode(&public), encode(iv), encode(&sealed)))
 }
 
@@ -177,7 +179,7 @@ pub fn seal_escrow_random(
     blob_hash: Option<[u8; 32]>,
     secret: &Secret,
 ) -> Result<String, EnvelopeError> {
-    let ephemeral = zeroize::Zeroizing::new(aead::random()?);
+    let ephemeral = Zeroizing::new(aead::random()?);
     seal_escrow(recipient_id, recipient, kind, vault_id, blob_hash, secret, &ephemeral, &aead::random()?)
 }
 
@@ -195,15 +197,13 @@ pub fn open_sealed_escrow(
     text: &str,
 ) -> Result<Secret, EnvelopeError> {
     let [kid, public, iv, sealed] = fields(text, "s1", SEALED_FORM)?;
-    if kid != key.id().as_str() {
-        return Err(EnvelopeError::DoesNotOpen);
-    }
+    check_key_id(kid, key, SEALED_FORM)?;
     let public = decode_array(public, FIELD, SEALED_FORM)?;
     let iv = decode_array(iv, FIELD, SEALED_FORM)?;
     let sealed: [u8; KEY + TAG] = decode_array(sealed, FIELD, SEALED_FORM)?;
-    let shared = aead::agree(key.private(), &public)?;
-    let opener = seal_key(&shared, &public, key.public())?;
-    aead::open(&*opener, &iv, &sealed_aad(kind, vault_id, key.id(), blob_hash), &sealed)
+    let aad = sealed_aad(kind, vault_id, key.id(), blob_hash);
+    let purpose = Purpose { info: SEAL_INFO, aad: &aad };
+    recipient::open((key.private(), key.public()), &purpose, &public, &iv, &sealed)
 }
 
 /// The id of the key that an escrow was sealed to.
@@ -213,18 +213,7 @@ pub fn open_sealed_escrow(
 /// When the text has the wrong form.
 pub fn sealed_key_id(text: &str) -> Result<KeyId, EnvelopeError> {
     let [kid, _, _, _] = fields(text, "s1", SEALED_FORM)?;
-    KeyId::parse(kid).ok_or(EnvelopeError::Form { field: FIELD, expected: SEALED_FORM })
-}
-
-fn seal_key(
-    shared: &Secret,
-    ephemeral: &[u8; KEY],
-    recipient: &[u8; KEY],
-) -> Result<zeroize::Zeroizing<[u8; KEY]>, EnvelopeError> {
-    let mut salt = [0; 2 * KEY];
-    salt[..KEY].copy_from_slice(ephemeral);
-    salt[KEY..].copy_from_slice(recipient);
-    aead::hkdf(shared.expose(), &salt, SEAL_INFO)
+    key_id(kid, SEALED_FORM)
 }
 
 fn sealed_aad(kind: EscrowKind, vault_id: &str, kid: &KeyId, blob_hash: Option<[u8; 32]>) -> Vec<u8> {
@@ -232,9 +221,14 @@ fn sealed_aad(kind: EscrowKind, vault_id: &str, kid: &KeyId, blob_hash: Option<[
     lp(&[kind.as_str().as_bytes(), vault_id.as_bytes(), kid.as_str().as_bytes(), hash])
 }
 
-fn key_bytes(secret: &Secret) -> Result<&[u8], EnvelopeError> {
-    let bytes = secret.expose();
-    if bytes.len() == KEY { Ok(bytes) } else { Err(EnvelopeError::Form { field: FIELD, expected: "a key of 32 bytes" }) }
+fn key_id(text: &str, expected: &'static str) -> Result<KeyId, EnvelopeError> {
+    KeyId::parse(text).ok_or(EnvelopeError::Form { field: FIELD, expected })
+}
+
+/// The id in the text is that of the key; it is in the AAD too, but this tells a lost key from a wrong row.
+fn check_key_id(text: &str, key: &EscrowKey, expected: &'static str) -> Result<(), EnvelopeError> {
+    let id = key_id(text, expected)?;
+    if id == *key.id() { Ok(()) } else { Err(EnvelopeError::OtherKey(id)) }
 }
 
 /// Exactly `N` fields after the version.
@@ -248,5 +242,6 @@ fn fields<'a, const N: usize>(
     if parts.next() != Some(version) {
         return Err(wrong);
     }
-    parts.collect::<Vec<_>>().try_into().map_err(|_| wrong)
+    // One more than expected is enough to see that there are too many.
+    parts.take(N + 1).collect::<Vec<_>>().try_into().map_err(|_| wrong)
 }

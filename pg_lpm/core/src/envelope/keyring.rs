@@ -82,8 +82,9 @@ pub struct EscrowKey {
     public: [u8; KEY],
 }
 
-/// An [`EscrowKey`] as plain bytes, for shared memory.
+/// An [`EscrowKey`] as plain bytes, for shared memory. No `Debug`: it holds the sub-keys.
 #[derive(Clone, Copy, Zeroize)]
+#[repr(C)]
 pub struct KeyParts {
     id: [u8; MAX_ID],
     id_len: u8,
@@ -148,6 +149,12 @@ impl EscrowKey {
         &self.x25519
     }
 
+    /// The key of audit digests.
+    #[cfg(test)]
+    pub(super) fn audit(&self) -> &[u8; KEY] {
+        &self.audit
+    }
+
     /// As plain bytes.
     #[must_use]
     pub fn to_parts(&self) -> KeyParts {
@@ -160,7 +167,8 @@ impl EscrowKey {
     /// From plain bytes that [`EscrowKey::to_parts`] made.
     #[must_use]
     pub fn from_parts(parts: &KeyParts) -> Self {
-        let id = String::from_utf8_lossy(&parts.id[..usize::from(parts.id_len)]).into_owned();
+        let id = &parts.id[..usize::from(parts.id_len).min(MAX_ID)];
+        let id = String::from_utf8_lossy(id).into_owned();
         Self {
             id: KeyId(id),
             aead: Zeroizing::new(parts.aead),

@@ -1,8 +1,9 @@
 //! Forms of the published client beside the personal vault: the org's wrapped key, the pairing's, and the
 //! wrapping key of versions before there was one per machine.
 
-use super::aead::{self, IV, KEY, TAG};
-use super::{EnvelopeError, decode, decode_array, encode};
+use super::aead::{self, IV, KEY};
+use super::vault::{join, split_sealed_key};
+use super::{EnvelopeError, decode_array, encode, key_bytes};
 use crate::secret::Secret;
 use openssl::bn::BigNumContext;
 use openssl::derive::Deriver;
@@ -35,10 +36,11 @@ pub fn wrap_for_member(
     iv: &[u8; IV],
     aes_key: &Secret,
 ) -> Result<String, EnvelopeError> {
+    // No AAD and an empty salt, unlike our own seal: the published client's format.
     let shared = aead::agree(ephemeral, recipient)?;
     let key = aead::hkdf(shared.expose(), b"", ORG_INFO)?;
-    let sealed = aead::seal(&*key, iv, b"", aes_key.expose())?;
-    Ok(format!("{}:{}:{}", encode(&aead::public_key(ephemeral)?), encode(iv), encode(&sealed)))
+    let sealed = aead::seal(&*key, iv, b"", key_bytes(aes_key)?)?;
+    Ok(format!("{}:{}", encode(&aead::public_key(ephemeral)?), join(iv, &sealed)))
 }
 
 /// The AES key that was wrapped for this private key.
@@ -48,13 +50,10 @@ pub fn wrap_for_member(
 /// When the text has the wrong form or was made for somebody else.
 pub fn open_from_member(private: &[u8; KEY], wrapped: &str) -> Result<Secret, EnvelopeError> {
     const FIELD: &str = "wrappedKey";
-    let mut parts = wrapped.split(':');
-    let (Some(public), Some(iv), Some(sealed), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-        return Err(EnvelopeError::Form { field: FIELD, expected: ORG_FORM });
-    };
+    let (public, sealed) =
+        wrapped.split_once(':').ok_or(EnvelopeError::Form { field: FIELD, expected: ORG_FORM })?;
     let public = decode_array(public, FIELD, ORG_FORM)?;
-    let iv = decode_array(iv, FIELD, ORG_FORM)?;
-    let sealed: [u8; KEY + TAG] = decode_array(sealed, FIELD, ORG_FORM)?;
+    let (iv, sealed) = split_sealed_key(sealed, FIELD, ORG_FORM)?;
     let shared = aead::agree(private, &public)?;
     aead::open(&*aead::hkdf(shared.expose(), b"", ORG_INFO)?, &iv, b"", &sealed)
 }
@@ -71,8 +70,7 @@ pub fn seal_for_browser(
     iv: &[u8; IV],
     wrapping_key: &Secret,
 ) -> Result<String, EnvelopeError> {
-    let sealed = aead::seal(&*pairing_key(browser, private)?, iv, b"", wrapping_key.expose())?;
-    Ok(format!("{}:{}", encode(iv), encode(&sealed)))
+    Ok(join(iv, &aead::seal(&*pairing_key(browser, private)?, iv, b"", key_bytes(wrapping_key)?)?))
 }
 
 /// What a browser reads: the wrapping key that was sealed for it.
@@ -82,10 +80,9 @@ pub fn seal_for_browser(
 /// When the text has the wrong form or was made for another key.
 pub fn open_in_browser(client: &[u8], private: &EcKey<Private>, sealed: &str) -> Result<Secret, EnvelopeError> {
     const FIELD: &str = "encryptedWrappingKey";
-    const FORM: &str = "`base64(iv):base64(ciphertext)`";
-    let (iv, sealed) = sealed.split_once(':').ok_or(EnvelopeError::Form { field: FIELD, expected: FORM })?;
-    let iv = decode_array(iv, FIELD, FORM)?;
-    aead::open(&*pairing_key(client, private)?, &iv, b"", &decode(sealed, FIELD, FORM)?)
+    const FORM: &str = "`base64(iv):base64(wrapped key)` of 81 characters";
+    let (iv, sealed) = split_sealed_key(sealed, FIELD, FORM)?;
+    aead::open(&*pairing_key(client, private)?, &iv, b"", &sealed)
 }
 
 fn pairing_key(public: &[u8], private: &EcKey<Private>) -> Result<zeroize::Zeroizing<[u8; KEY]>, EnvelopeError> {

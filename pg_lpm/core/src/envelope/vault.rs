@@ -2,15 +2,12 @@
 //! AES key under the machine's wrapping key. AES-256-GCM without AAD, `b64(iv):b64(ciphertext ‖ tag)`.
 
 use super::aead::{self, IV, KEY, TAG};
-use super::{EnvelopeError, decode, decode_array, encode};
+use super::{EnvelopeError, decode, decode_array, encode, key_bytes};
 use crate::secret::Secret;
 use openssl::sha::Sha256;
 
 /// Largest `iv ‖ ciphertext ‖ tag`, in bytes.
 pub const MAX_BLOB: usize = 10 * 1024 * 1024;
-
-/// Characters of a wrapped key: 16 for the IV, the colon, 64 for 32 + 16 bytes.
-const WRAPPED_KEY_CHARS: usize = 81;
 
 const BLOB_FORM: &str = "`base64(iv):base64(ciphertext)`, canonical and padded";
 const WRAPPED_FORM: &str = "`base64(iv):base64(wrapped key)` of 81 characters";
@@ -19,9 +16,12 @@ const WRAPPED_FORM: &str = "`base64(iv):base64(wrapped key)` of 81 characters";
 ///
 /// # Errors
 ///
-/// When the key has not 32 bytes, or the library fails.
+/// When the key has not 32 bytes, the payload is larger than a blob may be, or the library fails.
 pub fn seal_blob(aes_key: &Secret, iv: &[u8; IV], payload: &[u8]) -> Result<String, EnvelopeError> {
-    join(iv, &aead::seal(aes_key.expose(), iv, b"", payload)?)
+    if payload.len() > MAX_BLOB - IV - TAG {
+        return Err(EnvelopeError::TooLarge);
+    }
+    Ok(join(iv, &aead::seal(aes_key.expose(), iv, b"", payload)?))
 }
 
 /// Decrypts a payload.
@@ -31,7 +31,7 @@ pub fn seal_blob(aes_key: &Secret, iv: &[u8; IV], payload: &[u8]) -> Result<Stri
 /// When the blob has the wrong form or the key is another one.
 pub fn open_blob(aes_key: &Secret, blob: &str) -> Result<Secret, EnvelopeError> {
     let (iv, sealed) = split_blob(blob)?;
-    aead::open(aes_key.expose(), &iv, b"", &sealed)
+    aead::open_owned(aes_key.expose(), &iv, b"", sealed)
 }
 
 /// SHA-256 of the decoded `iv ‖ ciphertext ‖ tag`: what a blob is recognised by.
@@ -53,10 +53,7 @@ pub fn blob_sha256(blob: &str) -> Result<[u8; 32], EnvelopeError> {
 ///
 /// When a key has not 32 bytes, or the library fails.
 pub fn wrap_key(wrapping_key: &Secret, iv: &[u8; IV], aes_key: &Secret) -> Result<String, EnvelopeError> {
-    if aes_key.expose().len() != KEY {
-        return Err(EnvelopeError::DoesNotOpen);
-    }
-    join(iv, &aead::seal(wrapping_key.expose(), iv, b"", aes_key.expose())?)
+    Ok(join(iv, &aead::seal(wrapping_key.expose(), iv, b"", key_bytes(aes_key)?)?))
 }
 
 /// The AES key behind a wrapped key.
@@ -78,9 +75,9 @@ pub fn check_wrapped_key(wrapped: &str) -> Result<(), EnvelopeError> {
     split_wrapped_key(wrapped).map(|_| ())
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the tail of functions that return a Result")]
-fn join(iv: &[u8; IV], sealed: &[u8]) -> Result<String, EnvelopeError> {
-    Ok(format!("{}:{}", encode(iv), encode(sealed)))
+/// `b64(iv):b64(ciphertext ‖ tag)`.
+pub(super) fn join(iv: &[u8; IV], sealed: &[u8]) -> String {
+    format!("{}:{}", encode(iv), encode(sealed))
 }
 
 fn split_blob(blob: &str) -> Result<([u8; IV], Vec<u8>), EnvelopeError> {
@@ -101,11 +98,15 @@ fn split_blob(blob: &str) -> Result<([u8; IV], Vec<u8>), EnvelopeError> {
 }
 
 fn split_wrapped_key(wrapped: &str) -> Result<([u8; IV], [u8; KEY + TAG]), EnvelopeError> {
-    const FIELD: &str = "wrappedKey";
-    let wrong = EnvelopeError::Form { field: FIELD, expected: WRAPPED_FORM };
-    if wrapped.len() != WRAPPED_KEY_CHARS {
-        return Err(wrong);
-    }
-    let (iv, sealed) = wrapped.split_once(':').ok_or(wrong)?;
-    Ok((decode_array(iv, FIELD, WRAPPED_FORM)?, decode_array(sealed, FIELD, WRAPPED_FORM)?))
+    split_sealed_key(wrapped, "wrappedKey", WRAPPED_FORM)
+}
+
+/// The 81 characters of a sealed 32-byte key: 16 for the IV, the colon, 64 for key and tag.
+pub(super) fn split_sealed_key(
+    text: &str,
+    field: &'static str,
+    expected: &'static str,
+) -> Result<([u8; IV], [u8; KEY + TAG]), EnvelopeError> {
+    let (iv, sealed) = text.split_once(':').ok_or(EnvelopeError::Form { field, expected })?;
+    Ok((decode_array(iv, field, expected)?, decode_array(sealed, field, expected)?))
 }

@@ -44,7 +44,7 @@ fn environments(policy: &Policy) -> String {
     }
 }
 
-fn refs(policy: &Policy) -> String {
+pub(super) fn refs(policy: &Policy) -> String {
     let branches = match policy.allowed_branches.as_slice() {
         [] => "every branch".to_owned(),
         [one] => format!("the branch {one}"),

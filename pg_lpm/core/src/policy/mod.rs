@@ -10,7 +10,7 @@ mod request;
 mod subject;
 #[cfg(test)]
 mod tests;
-mod workflow;
+pub(crate) mod workflow;
 
 pub use request::{NewPolicy, Pins};
 pub use subject::{Subject, SubjectError};
@@ -179,6 +179,11 @@ impl Policy {
         describe::line(self)
     }
 
+    /// The branches and tags that it allows, in words.
+    pub(crate) fn describe_refs(&self) -> String {
+        describe::refs(self)
+    }
+
     /// What is broad about it, one sentence each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
@@ -188,8 +193,12 @@ impl Policy {
     fn sort(&mut self) {
         sort(&mut self.allowed_branches);
         sort(&mut self.allowed_environments);
-        self.allowed_tags.as_mut().map_or((), sort);
-        self.allowed_events.as_mut().map_or((), sort);
+        if let Some(tags) = &mut self.allowed_tags {
+            sort(tags);
+        }
+        if let Some(events) = &mut self.allowed_events {
+            sort(events);
+        }
     }
 }
 

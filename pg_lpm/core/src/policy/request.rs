@@ -80,9 +80,7 @@ pub(super) fn read(
 ) -> Result<NewPolicy, Failure> {
     let body = json::parse(body, &Limits::BODY).map_err(|error| error.failure())?;
     let Some(members) = body.as_object() else {
-        return Err(
-            Failure::new(Code::BadRequest).with("reason", "the request's body must be a JSON object")
-        );
+        return Err(Failure::new(Code::BadRequest).with("reason", "the request's body must be a JSON object"));
     };
     if let Some((key, _)) = members.iter().find(|(key, _)| !KEYS.contains(&key.as_str())) {
         return Err(invalid(key, "is not known", ""));
@@ -203,9 +201,7 @@ impl<'a> Fields<'a> {
             (Some("org"), Some(slug)) if is_name(slug, b"._-") => Ok((Scope::Org, Some(slug.to_owned()))),
             (Some("org"), Some(slug)) => Err(invalid_value("org", slug, "is no org's name")),
             (Some("org"), None) => Err(invalid("org", "is missing: the scope is `org`", "")),
-            (None | Some("personal"), Some(slug)) => {
-                Err(invalid_value("org", slug, "needs the scope `org`"))
-            }
+            (None | Some("personal"), Some(slug)) => Err(invalid_value("org", slug, "needs the scope `org`")),
             (Some(other), _) => Err(invalid_value("scope", other, "must be `personal` or `org`")),
         }
     }

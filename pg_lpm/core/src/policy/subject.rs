@@ -43,9 +43,8 @@ impl Subject {
     ///
     /// When the text is no subject of this provider; the error says what to write instead.
     pub fn parse(provider: Provider, text: &str) -> Result<Self, SubjectError> {
-        let refuse = |reason: &str, next: String| {
-            Err(SubjectError { reason: format!("`{text}` {reason}"), next })
-        };
+        let refuse =
+            |reason: &str, next: String| Err(SubjectError { reason: format!("`{text}` {reason}"), next });
         let (kind, name) = text.split_once(':').unwrap_or(("", text));
         match (provider, kind) {
             (Provider::GitHub, "repo") if is_repository(name) => {

@@ -218,7 +218,15 @@ fn providers_and_issuers_are_named_when_they_do_not_fit() {
 
 #[test]
 fn a_body_that_is_no_object_is_a_bad_request() {
-    for body in ["", "[]", "null", "\"x\"", "{", r#"{"provider":"github","provider":"gitlab"}"#, "{\"a\":\"\\u0000\"}"] {
+    for body in [
+        "",
+        "[]",
+        "null",
+        "\"x\"",
+        "{",
+        r#"{"provider":"github","provider":"gitlab"}"#,
+        "{\"a\":\"\\u0000\"}",
+    ] {
         let failure = Policy::from_request(body.as_bytes(), |_| None).unwrap_err();
         assert_eq!(failure.code, Code::BadRequest, "{body}");
     }
@@ -241,7 +249,11 @@ fn untrusted_events_need_forks_and_a_name() {
 #[test]
 fn a_policy_says_in_one_line_what_it_permits() {
     insta::assert_snapshot!(policy(&request()).describe(), @"repo:acme/web may pull development and production from the branches main and release/*; no forks");
-    let broad = with(&[("allowedBranches", json!([])), ("allowedEnvironments", json!([])), ("allowForks", json!(true))]);
+    let broad = with(&[
+        ("allowedBranches", json!([])),
+        ("allowedEnvironments", json!([])),
+        ("allowForks", json!(true)),
+    ]);
     insta::assert_snapshot!(policy(&broad).describe(), @"repo:acme/web may pull every environment from every branch; forks too");
     let narrow = with(&[
         ("allowedBranches", json!([])),

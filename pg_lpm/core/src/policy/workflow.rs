@@ -68,15 +68,19 @@ pub(crate) fn is_commit(text: &str) -> bool {
 }
 
 /// Whether GitHub's `claim` is `file` (`.github/workflows/…`) of `repository` at one of the known refs.
-pub(crate) fn is_github_file(
-    claim: &str,
-    repository: &str,
-    file: &str,
-    refs: [Option<&str>; 2],
-) -> bool {
+pub(crate) fn is_github_file(claim: &str, repository: &str, file: &str, refs: [Option<&str>; 2]) -> bool {
     known_refs(claim, refs)
         .filter_map(|path| path.strip_suffix(file)?.strip_suffix('/'))
         .any(|named| named.eq_ignore_ascii_case(repository))
+}
+
+/// Whether GitHub's `claim` is the reusable workflow that a policy names (in its normal form); where it
+/// is named at a commit, that commit is also what ran.
+pub(crate) fn is_reusable(claim: &str, ran: Option<&str>, named: &str) -> bool {
+    let Some((path, git_ref)) = named.split_once('@') else { return false };
+    let Some((repository, name)) = path.split_once(&format!("/{DIRECTORY}")) else { return false };
+    is_github_file(claim, repository, &format!("{DIRECTORY}{name}"), [Some(git_ref), None])
+        && (!is_commit(git_ref) || ran == Some(git_ref))
 }
 
 /// Whether GitLab's `claim` (`host/project//file@ref`) is `file` of `project` at one of the known refs.
@@ -92,7 +96,9 @@ pub(crate) fn is_gitlab_file(
 ) -> bool {
     let own = issuer.split_once("://").map_or(issuer, |(_, host)| host);
     known_refs(claim, refs)
-        .filter_map(|path| path.strip_suffix(file)?.strip_suffix("//")?.strip_suffix(project)?.strip_suffix('/'))
+        .filter_map(|path| {
+            path.strip_suffix(file)?.strip_suffix("//")?.strip_suffix(project)?.strip_suffix('/')
+        })
         .any(|host| host == own || (!host.is_empty() && !host.contains('/')))
 }
 
@@ -225,7 +231,13 @@ mod tests {
         }
         let relative = "example.com/gitlab/group/project//.gitlab-ci.yml@refs/heads/main";
         let refs = [Some("refs/heads/main"), None];
-        assert!(is_gitlab_file(relative, "https://example.com/gitlab", "group/project", ".gitlab-ci.yml", refs));
+        assert!(is_gitlab_file(
+            relative,
+            "https://example.com/gitlab",
+            "group/project",
+            ".gitlab-ci.yml",
+            refs
+        ));
         assert!(!is_gitlab_file(relative, "https://example.com", "group/project", ".gitlab-ci.yml", refs));
     }
 }

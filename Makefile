@@ -1,0 +1,33 @@
+# The commands of the repository; what they do stands in scripts/.
+#
+# PG_CONFIG chooses the PostgreSQL (default: Debian's 15), PREFIX where `make install` puts the programs.
+
+export PG_CONFIG PREFIX
+
+.PHONY: help demo check up down install extension deps
+
+help: ## list these commands
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
+
+demo: deps ## play the main job, from an empty cluster to a .env in CI, and every refusal on the way
+	@scripts/build.sh
+	@scripts/dev.sh demo
+
+check: ## format, lints, docs, every test, the documentation's examples; .ci/run calls it
+	@scripts/check.sh
+
+up: deps ## start a private cluster, an issuer and the gateway in the background; writes .lpm-dev/env
+	@scripts/build.sh
+	@scripts/dev.sh up
+
+down: ## end what `make up` started
+	@scripts/dev.sh down
+
+install: deps ## the extension into the PostgreSQL of PG_CONFIG, the programs into PREFIX/bin
+	@scripts/install.sh
+
+extension: deps ## the extension as it stands, into the PostgreSQL of PG_CONFIG, for `cargo test`
+	@scripts/install-extension.sh
+
+deps: ## install what is missing
+	@scripts/install-deps.sh

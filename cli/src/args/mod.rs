@@ -1,0 +1,111 @@
+//! What the user types: commands, flags, their help and their variables. Nothing here does anything.
+
+mod ci;
+mod env;
+mod oidc;
+
+pub(crate) use ci::{CiCommand, System};
+pub(crate) use env::{
+    DeleteArgs, EnvCommand, EnvironmentArg, ExportArgs, ImportArgs, LogArgs, OutputArgs, PullArgs, PushArgs,
+    RunArgs, SetArgs,
+};
+pub(crate) use oidc::{AllowArgs, ExplainArgs, OidcCommand, RepinArgs};
+
+use clap::builder::FalseyValueParser;
+use clap::{Parser, Subcommand};
+
+/// Where the published client looks, too.
+pub(crate) const DEFAULT_REGISTRY: &str = "https://lpm.dev";
+
+/// Environment variables in an end-to-end encrypted vault, on every machine of yours and in CI
+///
+/// A vault belongs to a project: `lpm.json` holds its id and nothing secret, so commit it. Values are
+/// encrypted on this machine; the server stores ciphertext. CI gets one environment of one vault when a
+/// policy of yours says so.
+#[derive(Parser)]
+#[command(name = "lpm", version, max_term_width = 100, subcommand_required = true, after_help = "\
+Examples:
+  lpm env set API_KEY --env=production        asks for the value
+  lpm env push                                encrypts and uploads the vault
+  lpm env oidc allow --repo=acme/web --env=production
+                                              lets CI pull production from main
+  lpm ci setup github-actions                 prints the workflow for it
+  lpm env pull --oidc --env=production --output=.env
+                                              the step in the workflow
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 denied, 4 nobody answered.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command has.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Globals {
+    /// Address of the gateway. Plain http:// is refused except on this machine
+    #[arg(long, global = true, env = "LPM_REGISTRY_URL", default_value = DEFAULT_REGISTRY, value_name = "URL", hide_env_values = true, help_heading = "Global options")]
+    pub registry_url: String,
+    /// The vault, where it is not the one that lpm.json names
+    #[arg(
+        long,
+        global = true,
+        env = "LPM_VAULT_ID",
+        value_name = "ID",
+        hide_env_values = true,
+        help_heading = "Global options"
+    )]
+    pub vault: Option<String>,
+    /// The account that owns the vault, for CI pulls without lpm.json
+    #[arg(
+        long,
+        global = true,
+        env = "LPM_VAULT_OWNER",
+        value_name = "UUID",
+        hide_env_values = true,
+        help_heading = "Global options"
+    )]
+    pub owner: Option<String>,
+    /// Seconds that one request may take
+    #[arg(long, global = true, env = "LPM_TIMEOUT", value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600), hide_env_values = true, help_heading = "Global options")]
+    pub timeout: u64,
+    /// Print one JSON document, also for failures
+    #[arg(long, global = true, env = "LPM_JSON", value_parser = FalseyValueParser::new(), hide_env_values = true, help_heading = "Global options")]
+    pub json: bool,
+}
+
+/// The groups of commands.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Environment variables: set, push, pull, run, and who may pull them in CI
+    #[command(subcommand, subcommand_required = true)]
+    Env(EnvCommand),
+    /// Continuous integration: the workflow that pulls an environment
+    #[command(subcommand, subcommand_required = true)]
+    Ci(CiCommand),
+    /// How the published client spells `lpm env`
+    #[command(hide = true, subcommand, subcommand_required = true)]
+    Use(UseCommand),
+}
+
+/// `lpm use vars …`.
+#[derive(Subcommand)]
+pub(crate) enum UseCommand {
+    /// The same as `lpm env`
+    #[command(subcommand, subcommand_required = true)]
+    Vars(EnvCommand),
+}
+
+impl Command {
+    /// The command without its second spelling.
+    pub(crate) fn canonical(self) -> Self {
+        match self {
+            Self::Use(UseCommand::Vars(command)) => Self::Env(command),
+            command => command,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! OIDC tokens: whose keys are trusted, where they come from, and whether a signature holds.
+//!
+//! Only issuers that the database names are ever contacted, whatever a token says. The keys of one issuer
+//! are fetched at most once per cool-down, by a task of its own: requests with a known key id never wait for
+//! a fetch.
+
+mod address;
+mod fetch;
+mod issuers;
+mod keys;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use crate::config::KeyTimes;
+use crate::db::Db;
+use fetch::HttpFetcher;
+use issuers::Issuers;
+use lpm_core::failure::{Code, Failure};
+use lpm_core::token::{UnverifiedToken, Verified};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+/// How often the issuers are read again: within a second of `lpm.trust_issuer` every replica knows.
+const REREAD: Duration = Duration::from_millis(500);
+
+/// The trusted issuers and their keys.
+pub(crate) struct Oidc {
+    issuers: Issuers,
+}
+
+impl Oidc {
+    /// `audience` is the gateway's own URL, accepted from every issuer beside what its row says.
+    pub(crate) fn new(audience: String, times: KeyTimes) -> anyhow::Result<Self> {
+        Ok(Self { issuers: Issuers::new(audience, times, Arc::new(HttpFetcher::new()?)) })
+    }
+
+    /// Verifies a token: first whose it claims to be, then that issuer's keys, then everything else.
+    pub(crate) async fn verify(&self, token: &str) -> Result<Verified, Failure> {
+        let unverified = UnverifiedToken::read(token).map_err(|error| error.failure())?;
+        let unverified_issuer = unverified.unverified_issuer();
+        let Some(issuer) = self.issuers.get(unverified_issuer) else {
+            return Err(if self.issuers.are_loaded() {
+                Failure::new(Code::TokenIssuer).with("issuer", unverified_issuer)
+            } else {
+                Code::Unavailable.into()
+            });
+        };
+        let Some(keys) = issuer.keys.for_key_id(unverified.key_id(), Instant::now()).await else {
+            return Err(Failure::new(Code::IssuerUnavailable).with("issuer", &issuer.rules.issuer));
+        };
+        unverified.verify(&issuer.rules, &keys, unix_now()).map_err(|error| error.failure())
+    }
+
+    /// Reads the issuers once. `false` when the database did not answer.
+    pub(crate) async fn reread(&self, db: &Db) -> bool {
+        let Ok(answer) = db.issuers().await else { return false };
+        answer.is_success() && self.issuers.apply(answer.body())
+    }
+
+    /// Reads the issuers again and again, and has their keys refreshed in time.
+    pub(crate) async fn keep_fresh(self: Arc<Self>, db: Arc<Db>) {
+        let mut ticks = interval(REREAD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut answered = self.issuers.are_loaded();
+        loop {
+            ticks.tick().await;
+            let now_answered = self.reread(&db).await;
+            match (answered, now_answered) {
+                (true, false) => {
+                    warn!("The database does not tell the trusted issuers; those last read stay")
+                }
+                (false, true) => info!("The database tells the trusted issuers"),
+                _ => {}
+            }
+            answered = now_answered;
+            self.issuers.refresh_due(Instant::now());
+        }
+    }
+}
+
+fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,336 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+//! Everything that is answered before the database is asked: there is none here, so whatever gets as far as
+//! SQL is answered 503.
+
+use super::*;
+use crate::config::Args;
+use crate::db::Db;
+use crate::oidc::Oidc;
+use crate::reply::Summary;
+use clap::Parser;
+use lpm_core::bearer::{Kind, token};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use warp::test::{RequestBuilder, request};
+
+const ROUTES: &[(&str, &str)] = &[
+    ("GET", "/api/vaults"),
+    ("POST", "/api/vaults/v/sync"),
+    ("GET", "/api/vaults/v/sync"),
+    ("GET", "/api/vaults/v/ci-pull"),
+    ("GET", "/api/vaults/v/audit"),
+    ("POST", "/api/vault/oidc"),
+    ("POST", "/api/vault/oidc/pull"),
+    ("POST", "/api/vault/oidc/policies"),
+    ("GET", "/api/vault/oidc/policies"),
+    ("DELETE", "/api/vault/oidc/policies/p"),
+    ("POST", "/api/vault/oidc/repin"),
+    ("POST", "/api/vault/oidc/explain"),
+    ("GET", "/api/vault/oidc/escrow-key"),
+    ("POST", "/api/vault/oidc/escrow"),
+    ("DELETE", "/api/vault/oidc/escrow"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/api/registry/health"),
+];
+
+fn no_database() -> BoxedFilter<(Response,)> {
+    let args =
+        Args::try_parse_from(["lpm-gateway", "--database-url", "host=/no/such/directory user=gateway"]);
+    let settings = args.unwrap().settings().unwrap();
+    let oidc = Arc::new(Oidc::new("http://127.0.0.1".to_owned(), settings.keys).unwrap());
+    routes(&Arc::new(Gateway { db: Arc::new(Db::new(&settings).unwrap()), oidc }))
+}
+
+fn bearer(kind: Kind) -> String {
+    format!("Bearer {}", token(kind, &[7; 32]).expose_str().unwrap())
+}
+
+fn signed_in(method: &str, path: &str) -> RequestBuilder {
+    request().method(method).path(path).header("authorization", bearer(Kind::PersonalAccess))
+}
+
+struct Reply {
+    status: u16,
+    body: Value,
+    response: http::Response<hyper::body::Bytes>,
+}
+
+impl Reply {
+    fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+
+    fn error(&self) -> &str {
+        self.body["error"].as_str().unwrap_or_default()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.response.headers().get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+async fn send(request: RequestBuilder) -> Reply {
+    let response = request.reply(&no_database()).await;
+    let body = serde_json::from_slice(response.body()).expect("every reply is JSON");
+    Reply { status: response.status().as_u16(), body, response }
+}
+
+#[tokio::test]
+async fn every_route_is_reached_and_named() {
+    for (method, path) in ROUTES {
+        let reply = send(request().method(method).path(path)).await;
+        assert!(![404, 405].contains(&reply.status), "{method} {path}: {}", reply.status);
+        let route = reply.response.extensions().get::<Summary>().unwrap().route;
+        let expected = path.replace("/v/", "/{vault}/").replace("policies/p", "policies/{policy}");
+        assert_eq!(route, format!("{method} {expected}"));
+    }
+}
+
+#[tokio::test]
+async fn other_methods_of_a_path_are_refused_with_those_that_it_has() {
+    let mut methods = BTreeMap::<&str, Vec<&str>>::new();
+    for (method, path) in ROUTES {
+        methods.entry(path).or_default().push(method);
+    }
+    for (path, allowed) in &mut methods {
+        allowed.sort_unstable();
+        for method in ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "BREW"] {
+            if !allowed.contains(&method) {
+                let response = request().method(method).path(path).reply(&no_database()).await;
+                assert_eq!(response.status(), 405, "{method} {path}");
+                assert_eq!(response.headers()["allow"], allowed.join(", "), "{method} {path}");
+            }
+        }
+    }
+    let reply = send(request().method("PUT").path("/api/vaults")).await;
+    assert_eq!((reply.code(), reply.error()), ("method_not_allowed", "`PUT` is not allowed here"));
+}
+
+#[tokio::test]
+async fn paths_that_are_not_ours_are_named() {
+    for path in [
+        "/",
+        "/api",
+        "/api/vaults/",
+        "//api/vaults",
+        "/api/vaults/v",
+        "/api/vaults/v/sync/x",
+        "/api/vaults//sync",
+        "/healthz/x",
+    ] {
+        let reply = send(signed_in("GET", path)).await;
+        assert_eq!((reply.status, reply.code()), (404, "not_found"), "{path}");
+        assert_eq!(reply.error(), format!("there is nothing at `{path}`"));
+    }
+}
+
+#[tokio::test]
+async fn a_bad_bearer_token_is_refused_without_the_database() {
+    let good = bearer(Kind::PersonalAccess);
+    let mistyped = format!("{}x", &good[..good.len() - 1]);
+    let (session, refresh) = (bearer(Kind::Session), bearer(Kind::Refresh));
+    for authorization in
+        ["", "Bearer", "Bearer ", "Bearer x", "Basic eDp5", &good["Bearer ".len()..], &mistyped, &refresh]
+    {
+        let reply = send(request().path("/api/vaults").header("authorization", authorization)).await;
+        assert_eq!((reply.status, reply.code()), (401, "unauthorized"), "{authorization}");
+        assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+    }
+    let twice =
+        request().path("/api/vaults").header("authorization", &good).header("authorization", &session);
+    assert_eq!(send(twice).await.status, 401);
+    assert_eq!(send(request().path("/api/vaults")).await.status, 401);
+}
+
+#[tokio::test]
+async fn tokens_of_ci_jobs_and_of_people_are_not_exchanged() {
+    let as_person = send(request().path("/api/vaults").header("authorization", bearer(Kind::Ci))).await;
+    assert_eq!((as_person.status, as_person.code()), (403, "ci_token_scope"));
+    let as_job = send(signed_in("GET", "/api/vaults/v/ci-pull")).await;
+    assert_eq!((as_job.status, as_job.code()), (401, "ci_token_invalid"));
+    assert_eq!(send(request().path("/api/vaults/v/ci-pull")).await.status, 401);
+}
+
+#[tokio::test]
+async fn without_a_database_the_caller_is_asked_to_come_back() {
+    for (method, path, kind) in [
+        ("GET", "/api/vaults", Kind::PersonalAccess),
+        ("GET", "/api/vaults/v/sync", Kind::Session),
+        ("GET", "/api/vaults/v/ci-pull?env=production", Kind::Ci),
+        ("DELETE", "/api/vault/oidc/policies/p", Kind::PersonalAccess),
+        ("GET", "/readyz", Kind::PersonalAccess),
+        ("GET", "/api/registry/health", Kind::PersonalAccess),
+    ] {
+        let reply = send(request().method(method).path(path).header("authorization", bearer(kind))).await;
+        assert_eq!((reply.status, reply.code()), (503, "unavailable"), "{path}");
+        assert_eq!(reply.header("retry-after"), Some("1"));
+        assert_eq!(reply.header("x-lpm-signature"), None);
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+    }
+    assert_eq!(send(request().path("/healthz")).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_scheme_is_read_in_any_case() {
+    let lower = bearer(Kind::PersonalAccess).replace("Bearer", "bEARER");
+    assert_eq!(send(request().path("/api/vaults").header("authorization", lower)).await.status, 503);
+}
+
+#[tokio::test]
+async fn too_large_a_body_is_refused_before_the_token_is_looked_at() {
+    for (path, size, limit) in [
+        ("/api/vault/oidc/policies", 64 * 1024, "64 KiB"),
+        ("/api/vault/oidc", 64 * 1024, "64 KiB"),
+        ("/api/vaults/v/sync", 15 * 1024 * 1024, "15 MiB"),
+    ] {
+        let body = "x".repeat(size + 1);
+        let announced = request().method("POST").path(path).header("content-length", body.len()).body(&body);
+        let reply = send(announced).await;
+        assert_eq!((reply.status, reply.code()), (413, "body_too_large"), "{path}");
+        assert_eq!(reply.error(), format!("the request's body is larger than {limit}"));
+        let unannounced = send(signed_in("POST", path).body(&body)).await;
+        assert_eq!(unannounced.status, 413, "{path}");
+        let fits = send(signed_in("POST", path).body(&body[1..])).await;
+        assert_eq!(fits.status, 400, "{path}: as large as allowed, but no JSON");
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_postgresql_or_another_parser_would_read_differently_are_refused() {
+    let deep = format!(r#"{{"vaultId":"v","x":{}1{}}}"#, "[".repeat(64), "]".repeat(64));
+    for body in [
+        "",
+        "{",
+        "nonsense",
+        r#"{"vaultId":"v"}x"#,
+        r#"{"vaultId":"v","vaultId":"w"}"#,
+        r#"{"vaultId":"v","x":{"a":1,"a":2}}"#,
+        r#"{"vaultId":"v\u0000"}"#,
+        r#"{"vaultId":"\ud800"}"#,
+        r#"{"vaultId":"v","x":1e400}"#,
+        &deep,
+    ] {
+        for path in [
+            "/api/vault/oidc/policies",
+            "/api/vault/oidc/repin",
+            "/api/vault/oidc/escrow",
+            "/api/vault/oidc/explain",
+        ] {
+            let reply = send(signed_in("POST", path).body(body)).await;
+            assert_eq!((reply.status, reply.code()), (400, "bad_request"), "{path} {body}");
+        }
+        for path in ["/api/vault/oidc", "/api/vault/oidc/pull"] {
+            assert_eq!(
+                send(request().method("POST").path(path).body(body)).await.code(),
+                "bad_request",
+                "{path} {body}"
+            );
+        }
+    }
+    let not_utf8 = send(signed_in("POST", "/api/vault/oidc/policies").body(b"{\"vaultId\":\"\xff\"}")).await;
+    assert_eq!(not_utf8.code(), "bad_request");
+}
+
+#[tokio::test]
+async fn a_refused_body_is_never_repeated() {
+    let body = json!({"vaultId": "v", "wrappingKeyHex": ["hunter2"]}).to_string();
+    let reply = send(signed_in("POST", "/api/vault/oidc/escrow").body(body)).await;
+    assert_eq!(reply.status, 400);
+    assert!(
+        reply.error().contains("wrong type") && !reply.body.to_string().contains("hunter2"),
+        "{}",
+        reply.body
+    );
+
+    let body = json!({"vaultId": "v", "wrappingKeyHex": "hunter2"}).to_string();
+    let reply = send(signed_in("POST", "/api/vault/oidc/escrow").body(body)).await;
+    assert_eq!(reply.error(), "`wrappingKeyHex` is not 64 hex digits");
+
+    let reply = send(signed_in("POST", "/api/vault/oidc/repin").body(r#"{"vaultId":"v"}"#)).await;
+    assert_eq!(reply.error(), "the request's body is incomplete: missing field `subject`");
+}
+
+#[tokio::test]
+async fn requests_that_contradict_themselves_are_refused() {
+    for (path, body, reason) in [
+        ("escrow", json!({"vaultId": "v"}), "`sealed` or `wrappingKeyHex` is missing"),
+        (
+            "escrow",
+            json!({"vaultId": "v", "sealed": "s", "wrappingKeyHex": "k"}),
+            "`wrappingKeyHex` and `sealed` exclude each other",
+        ),
+        ("escrow", json!({"vaultId": "", "sealed": "s"}), "the vault id is empty"),
+        ("explain", json!({"vaultId": "v"}), "one of `oidcToken` and `claims` is needed"),
+        (
+            "explain",
+            json!({"vaultId": "v", "claims": {}, "oidcToken": "t"}),
+            "one of `oidcToken` and `claims` is needed",
+        ),
+        (
+            "repin",
+            json!({"vaultId": "v".repeat(257), "subject": "s"}),
+            "the vault id is longer than 256 bytes",
+        ),
+    ] {
+        let reply = send(signed_in("POST", &format!("/api/vault/oidc/{path}")).body(body.to_string())).await;
+        assert_eq!((reply.status, reply.error()), (400, reason), "{path} {body}");
+    }
+}
+
+#[tokio::test]
+async fn vault_ids_are_any_decoded_text_of_up_to_256_bytes() {
+    for id in ["vault-123", "a%2Fb", "%E2%82%AC", "a%20b", "..%2F..", &"x".repeat(256)] {
+        assert_eq!(send(signed_in("GET", &format!("/api/vaults/{id}/sync"))).await.status, 503, "{id}");
+    }
+    for (id, reason) in [
+        ("%00", "the vault id holds U+0000"),
+        ("%FF", "the vault id is not UTF-8"),
+        (&*"x".repeat(257), "the vault id is longer than 256 bytes"),
+    ] {
+        let reply = send(signed_in("GET", &format!("/api/vaults/{id}/sync"))).await;
+        assert_eq!((reply.status, reply.error()), (400, reason), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn parameters_are_there_once_or_not_at_all() {
+    for (query, reason) in [
+        ("", "the parameter `vaultId` is missing"),
+        ("?vaultId", "the parameter `vaultId` is empty"),
+        ("?vaultId=", "the parameter `vaultId` is empty"),
+        ("?vaultid=v", "the parameter `vaultId` is missing"),
+        ("?vaultId=v&vaultId=w", "the parameter `vaultId` comes twice"),
+        ("?vaultId=v&vault%49d=w", "the parameter `vaultId` comes twice"),
+        ("?vaultId=%ff", "the parameter `vaultId` is not UTF-8"),
+        ("?vaultId=a%00", "the parameter `vaultId` holds U+0000"),
+    ] {
+        let reply = send(signed_in("GET", &format!("/api/vault/oidc/policies{query}"))).await;
+        assert_eq!((reply.status, reply.error()), (400, reason), "{query}");
+    }
+    for query in ["?vaultId=v", "?x=1&vaultId=a+b%2B", "?&vaultId=v&", "?vaultId=a=b"] {
+        assert_eq!(
+            send(signed_in("DELETE", &format!("/api/vault/oidc/escrow{query}"))).await.status,
+            503,
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_oidc_token_is_refused_before_the_database_is_asked() {
+    let large = "x".repeat(16 * 1024 + 1);
+    for (token, status, code) in [
+        ("", 401, "token_malformed"),
+        ("a.b.c", 401, "token_malformed"),
+        ("a.b", 401, "token_malformed"),
+        (&*large, 401, "token_too_large"),
+    ] {
+        for path in ["/api/vault/oidc", "/api/vault/oidc/pull"] {
+            let body = json!({"oidcToken": token, "vaultId": "v", "env": null}).to_string();
+            let reply = send(request().method("POST").path(path).body(body)).await;
+            assert_eq!((reply.status, reply.code()), (status, code), "{path}");
+        }
+    }
+}
