@@ -6,7 +6,7 @@ declare
     object record;
     grantee record;
 begin
-    -- Owners before grants: a change of owner rewrites the ACL. Three functions stay with the installing superuser.
+    -- Owners before grants: a change of owner rewrites the ACL. What needs the installing superuser stays its own.
     for object in
         select c.oid::regclass::text as name, c.relkind from pg_catalog.pg_class c
          where c.relnamespace in ('lpm'::regnamespace, 'lpm_dashboard'::regnamespace) and c.relkind in ('r', 'v', 'S')
@@ -23,7 +23,7 @@ begin
     loop
         if object.home = 'lpm_api' and object.proname not in ('issuers', 'ready') then
             execute format('alter routine %s owner to lpm_definer', object.name);
-        elsif object.proname not in ('create_gateway_login', 'commit_is_replicated') then
+        elsif object.proname not in ('create_gateway_login', 'commit_is_replicated', 'digest', 'hmac', 'gen_random_bytes') then
             execute format('alter routine %s owner to lpm_owner', object.name);
         end if;
     end loop;
@@ -72,7 +72,7 @@ grant execute on function
     lpm.scope_vault_org, lpm.check_push, lpm.parse_policy, lpm.describe_policy, lpm.read_claims, lpm.complete_claims, lpm.judge, lpm.explain_checks,
     lpm.accept_escrow, lpm.open_vault, lpm.claim_open, lpm.loaded_escrow_keys, lpm.has_escrow_key
 to lpm_definer;
-grant execute on function lpm.last_commit_lsn to lpm_owner;
+grant execute on function lpm.digest, lpm.hmac, lpm.gen_random_bytes to lpm_owner;
 
 -- lpm_gateway: the API, nothing else.
 grant usage on schema lpm_api to lpm_gateway;
@@ -83,6 +83,9 @@ grant usage on schema lpm to lpm_admin, lpm_operator, lpm_auditor;
 grant usage on schema lpm_dashboard to lpm_dashboard, lpm_auditor;
 grant select on lpm_dashboard.vaults, lpm_dashboard.policies, lpm_dashboard.audit, lpm_dashboard.strangers to lpm_dashboard;
 grant select on lpm_dashboard.audit to lpm_auditor;
+-- row security asks for the scope of whoever reads a view; there is none then
+grant execute on function lpm.scope_account, lpm.scope_orgs, lpm.scope_led_orgs, lpm.scope_vault, lpm.scope_vault_user, lpm.scope_vault_org
+to lpm_dashboard, lpm_auditor;
 grant execute on function
     lpm.create_user, lpm.drop_user, lpm.create_token, lpm.revoke_tokens, lpm.set_plan, lpm.create_org, lpm.add_member, lpm.remove_member,
     lpm.create_gateway_login, lpm.trust_issuer, lpm.distrust_issuer, lpm.reserve_vault, lpm.transfer_vault, lpm.repin, lpm.delete_vault,

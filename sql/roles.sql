@@ -75,22 +75,26 @@ create schema if not exists lpm_dashboard;
 -- What every function of lpm_api returns: the HTTP status and the finished body.
 create type lpm_api.answer as (status int, body text);
 
--- pgcrypto lives where the DBA has it; only these three wrappers name that schema.
+-- pgcrypto lives where the DBA has it, maybe where nobody else may look; only these three wrappers name that
+-- schema, and they run as the installing superuser.
 do $pgcrypto$
 declare
     home text := (select n.nspname from pg_catalog.pg_extension e join pg_catalog.pg_namespace n on n.oid = e.extnamespace where e.extname = 'pgcrypto');
 begin
     execute format($f$
         create function lpm.digest(data bytea, algorithm text) returns bytea
-        language sql immutable strict parallel safe as 'select %1$I.digest(data, algorithm)'
+        language sql immutable strict parallel safe security definer set search_path = pg_catalog, pg_temp
+        as 'select %1$I.digest(data, algorithm)'
     $f$, home);
     execute format($f$
         create function lpm.hmac(data bytea, key bytea, algorithm text) returns bytea
-        language sql immutable strict parallel safe as 'select %1$I.hmac(data, key, algorithm)'
+        language sql immutable strict parallel safe security definer set search_path = pg_catalog, pg_temp
+        as 'select %1$I.hmac(data, key, algorithm)'
     $f$, home);
     execute format($f$
         create function lpm.gen_random_bytes(count int) returns bytea
-        language sql volatile strict parallel safe as 'select %1$I.gen_random_bytes(count)'
+        language sql volatile strict parallel safe security definer set search_path = pg_catalog, pg_temp
+        as 'select %1$I.gen_random_bytes(count)'
     $f$, home);
 end
 $pgcrypto$;

@@ -281,3 +281,39 @@ pub(crate) fn typed<T: DeserializeOwned>(body: &Secret) -> Result<T, Failure> {
         bad(reason)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::stream;
+    use http::HeaderValue;
+    use lpm_core::bearer::token;
+
+    fn with_authorization(values: &[&str]) -> Request {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, HeaderValue::from_str(value).expect("ASCII"));
+        }
+        Request::new::<Bytes>(None, headers, None, stream::empty())
+    }
+
+    #[test]
+    fn two_tokens_are_none() {
+        let token = token(Kind::Session, &[1; 32]);
+        let value = format!("Bearer {}", token.expose_str().expect("ASCII"));
+        assert!(with_authorization(&[&value]).account().is_ok());
+        assert!(with_authorization(&[&value, &value]).account().is_err());
+        assert!(with_authorization(&[&value, "Basic eDp5"]).account().is_err());
+        assert!(with_authorization(&[]).account().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_body_in_pieces_is_counted_as_a_whole() {
+        let limit = Limit { bytes: 10, text: "10 bytes" };
+        for (pieces, fits) in [(2, true), (3, false)] {
+            let body = stream::iter((0..pieces).map(|_| Ok(Bytes::from_static(b"12345"))));
+            let mut request = Request::new(None, HeaderMap::new(), None, body);
+            assert_eq!(request.body(limit).await.is_ok(), fits);
+        }
+    }
+}

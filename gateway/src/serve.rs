@@ -49,7 +49,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let tls = settings.tls.as_ref().map(acceptor).transpose()?;
     let (listener, bound) = bind(settings.listen).await?;
     let db = Arc::new(Db::new(&settings)?);
-    let oidc = Arc::new(Oidc::new(settings.audience(bound), settings.keys)?);
+    let oidc = Arc::new(Oidc::new(settings.audience(bound), settings.keys));
     if !timeout(FIRST_READING, oidc.reread(&db)).await.unwrap_or(false) {
         warn!(
             "The database does not answer yet (--database-url, LPM_GATEWAY_DATABASE_URL); requests get 503 until it does"

@@ -6,13 +6,18 @@ use anyhow::Context;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use postgres_openssl::MakeTlsConnector;
+use tokio_postgres::NoTls;
 
 /// A pool that connects when it is first used.
 pub(super) fn pool(settings: &Settings) -> anyhow::Result<Pool> {
     let database = &settings.database;
     // `Fast` sends nothing between two requests; no statement of ours leaves session state behind.
-    let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = Manager::from_config(database.config.clone(), connector(settings)?, manager);
+    let (config, recycle) =
+        (database.config.clone(), ManagerConfig { recycling_method: RecyclingMethod::Fast });
+    let manager = match database.tls {
+        Tls::Off => Manager::from_config(config, NoTls, recycle),
+        _ => Manager::from_config(config, connector(settings)?, recycle),
+    };
     Pool::builder(manager)
         .max_size(settings.pool_size)
         .runtime(Runtime::Tokio1)

@@ -12,7 +12,7 @@ use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING};
 use reqwest::{Client, StatusCode, Url, redirect};
 use serde::Deserialize;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -69,23 +69,17 @@ struct Discovery {
     jwks_uri: String,
 }
 
-/// Fetches over HTTP. One client per [`Reach`], because the resolver is the client's.
+/// Fetches over HTTP. One client per [`Reach`], because the resolver is the client's; made when it is first
+/// used, because reading the system's certificates takes longer than the rest of the start.
 #[derive(Clone)]
 pub(crate) struct HttpFetcher {
-    public: Client,
-    anywhere: Client,
-    loopback: Client,
+    clients: Arc<[OnceLock<Client>; 3]>,
     total: Duration,
 }
 
 impl HttpFetcher {
-    pub(crate) fn new() -> anyhow::Result<Self> {
-        Ok(Self {
-            public: client(Reach::Public)?,
-            anywhere: client(Reach::Anywhere)?,
-            loopback: client(Reach::Loopback)?,
-            total: TOTAL,
-        })
+    pub(crate) fn new() -> Self {
+        Self { clients: Arc::default(), total: TOTAL }
     }
 
     async fn keys(&self, source: &Source) -> Result<KeySet, FetchError> {
@@ -146,17 +140,23 @@ impl HttpFetcher {
 
     /// The client that reaches no further than it may. A literal address is checked here: no resolver sees it.
     fn client(&self, url: &Url, source: &Source) -> Result<&Client, FetchError> {
-        let (reach, client) = match (url.scheme(), source.allow_private_addresses) {
-            ("https", false) => (Reach::Public, &self.public),
-            ("https", true) => (Reach::Anywhere, &self.anywhere),
-            ("http", true) => (Reach::Loopback, &self.loopback),
+        let reach = match (url.scheme(), source.allow_private_addresses) {
+            ("https", false) => Reach::Public,
+            ("https", true) => Reach::Anywhere,
+            ("http", true) => Reach::Loopback,
             _ => return Err(FetchError::Url(url.to_string())),
         };
-        let host = url.host_str().unwrap_or_default();
-        match host.trim_matches(['[', ']']).parse::<IpAddr>() {
-            Ok(address) if !reach.covers(address) => Err(FetchError::Address { url: url.to_string(), reach }),
-            _ => Ok(client),
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        if host.parse::<IpAddr>().is_ok_and(|address| !reach.covers(address)) {
+            return Err(FetchError::Address { url: url.to_string(), reach });
         }
+        let made = &self.clients[reach as usize];
+        if let Some(client) = made.get() {
+            return Ok(client);
+        }
+        let client =
+            client(reach).map_err(|error| FetchError::Http { url: url.to_string(), reason: root(&error) })?;
+        Ok(made.get_or_init(|| client))
     }
 }
 
@@ -169,8 +169,8 @@ impl Fetch for HttpFetcher {
     }
 }
 
-fn client(reach: Reach) -> anyhow::Result<Client> {
-    let client = Client::builder()
+fn client(reach: Reach) -> reqwest::Result<Client> {
+    Client::builder()
         .user_agent(concat!("lpm-gateway/", env!("CARGO_PKG_VERSION")))
         .dns_resolver(Resolver(reach))
         .https_only(reach != Reach::Loopback)
@@ -181,8 +181,7 @@ fn client(reach: Reach) -> anyhow::Result<Client> {
         .no_zstd()
         // A kept connection would skip the next resolution, and fetches are minutes apart.
         .pool_max_idle_per_host(0)
-        .build()?;
-    Ok(client)
+        .build()
 }
 
 fn parse(text: &str) -> Result<Url, FetchError> {

@@ -11,7 +11,7 @@ fn source(issuer: &str) -> Source {
 }
 
 async fn fetch(source: Source) -> Result<KeySet, FetchError> {
-    HttpFetcher::new().unwrap().fetch(Arc::new(source)).await
+    HttpFetcher::new().fetch(Arc::new(source)).await
 }
 
 async fn refusal(source: Source) -> String {
@@ -135,7 +135,7 @@ async fn j31_nothing_is_decompressed() {
 async fn j31_a_slow_issuer_is_given_up() {
     let site =
         Site::start(|path, url| if path == "/keys" { Vec::new() } else { well_behaved(path, url) }).await;
-    let fetcher = HttpFetcher { total: Duration::from_millis(300), ..HttpFetcher::new().unwrap() };
+    let fetcher = HttpFetcher { total: Duration::from_millis(300), ..HttpFetcher::new() };
     assert!(matches!(fetcher.fetch(Arc::new(source(&site.url))).await, Err(FetchError::Timeout)));
     assert_eq!(site.asked().len(), 2, "both requests share the time");
 }

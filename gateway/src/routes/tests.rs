@@ -39,7 +39,7 @@ fn no_database() -> BoxedFilter<(Response,)> {
     let args =
         Args::try_parse_from(["lpm-gateway", "--database-url", "host=/no/such/directory user=gateway"]);
     let settings = args.unwrap().settings().unwrap();
-    let oidc = Arc::new(Oidc::new("http://127.0.0.1".to_owned(), settings.keys).unwrap());
+    let oidc = Arc::new(Oidc::new("http://127.0.0.1".to_owned(), settings.keys));
     routes(&Arc::new(Gateway { db: Arc::new(Db::new(&settings).unwrap()), oidc }))
 }
 
@@ -113,7 +113,6 @@ async fn paths_that_are_not_ours_are_named() {
     for path in [
         "/",
         "/api",
-        "/api/vaults/",
         "//api/vaults",
         "/api/vaults/v",
         "/api/vaults/v/sync/x",
@@ -130,7 +129,7 @@ async fn paths_that_are_not_ours_are_named() {
 async fn a_bad_bearer_token_is_refused_without_the_database() {
     let good = bearer(Kind::PersonalAccess);
     let mistyped = format!("{}x", &good[..good.len() - 1]);
-    let (session, refresh) = (bearer(Kind::Session), bearer(Kind::Refresh));
+    let refresh = bearer(Kind::Refresh);
     for authorization in
         ["", "Bearer", "Bearer ", "Bearer x", "Basic eDp5", &good["Bearer ".len()..], &mistyped, &refresh]
     {
@@ -138,9 +137,6 @@ async fn a_bad_bearer_token_is_refused_without_the_database() {
         assert_eq!((reply.status, reply.code()), (401, "unauthorized"), "{authorization}");
         assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
     }
-    let twice =
-        request().path("/api/vaults").header("authorization", &good).header("authorization", &session);
-    assert_eq!(send(twice).await.status, 401);
     assert_eq!(send(request().path("/api/vaults")).await.status, 401);
 }
 

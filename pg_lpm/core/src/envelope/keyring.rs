@@ -161,7 +161,14 @@ impl EscrowKey {
         let mut id = [0; MAX_ID];
         id[..self.id.0.len()].copy_from_slice(self.id.0.as_bytes());
         let id_len = u8::try_from(self.id.0.len()).expect("an id has at most 32 bytes");
-        KeyParts { id, id_len, aead: *self.aead, x25519: *self.x25519, audit: *self.audit, public: self.public }
+        KeyParts {
+            id,
+            id_len,
+            aead: *self.aead,
+            x25519: *self.x25519,
+            audit: *self.audit,
+            public: self.public,
+        }
     }
 
     /// From plain bytes that [`EscrowKey::to_parts`] made.
@@ -208,7 +215,9 @@ fn parse<'a>(entries: impl Iterator<Item = (usize, &'a str)>) -> Result<Vec<Escr
             return Err(KeyringError::TooMany);
         }
         let (id, digits) = match entry.split_once(':') {
-            Some((id, digits)) => (Some(KeyId::parse(id.trim()).ok_or(KeyringError::Id(number))?), digits.trim()),
+            Some((id, digits)) => {
+                (Some(KeyId::parse(id.trim()).ok_or(KeyringError::Id(number))?), digits.trim())
+            }
             None => (None, entry),
         };
         let mut raw = RawKey([0; KEY]);
@@ -253,7 +262,10 @@ mod tests {
             (format!("a:{good}\nb:{}", &good[1..]), KeyringError::Entry(2)),
             (format!("a:{good}00"), KeyringError::Entry(1)),
             (format!("a:{good}\na:{}", key("02")), KeyringError::Duplicate(KeyId("a".to_owned()))),
-            (format!("{good}\n{good}"), KeyringError::Duplicate(KeyId::parse(&lines(&good).expect("one")[0]).expect("id"))),
+            (
+                format!("{good}\n{good}"),
+                KeyringError::Duplicate(KeyId::parse(&lines(&good).expect("one")[0]).expect("id")),
+            ),
             (format!(":{good}"), KeyringError::Id(1)),
             (format!("a.b:{good}"), KeyringError::Id(1)),
             (format!("{}:{good}", "x".repeat(33)), KeyringError::Id(1)),
@@ -269,7 +281,10 @@ mod tests {
     fn the_variable_is_comma_separated() {
         let text = Secret::from(format!("new:{},{}", key("01"), key("02")));
         assert_eq!(parse_key_env(&text).expect("valid").len(), 2);
-        assert_eq!(parse_key_env(&Secret::from(format!("{},", key("01")))).err(), Some(KeyringError::Entry(2)));
+        assert_eq!(
+            parse_key_env(&Secret::from(format!("{},", key("01")))).err(),
+            Some(KeyringError::Entry(2))
+        );
         assert_eq!(parse_key_env(&Secret::from(String::new())).err(), Some(KeyringError::Entry(1)));
     }
 

@@ -78,17 +78,24 @@ pub fn seal_for_browser(
 /// # Errors
 ///
 /// When the text has the wrong form or was made for another key.
-pub fn open_in_browser(client: &[u8], private: &EcKey<Private>, sealed: &str) -> Result<Secret, EnvelopeError> {
+pub fn open_in_browser(
+    client: &[u8],
+    private: &EcKey<Private>,
+    sealed: &str,
+) -> Result<Secret, EnvelopeError> {
     const FIELD: &str = "encryptedWrappingKey";
     const FORM: &str = "`base64(iv):base64(wrapped key)` of 81 characters";
     let (iv, sealed) = split_sealed_key(sealed, FIELD, FORM)?;
     aead::open(&*pairing_key(client, private)?, &iv, b"", &sealed)
 }
 
-fn pairing_key(public: &[u8], private: &EcKey<Private>) -> Result<zeroize::Zeroizing<[u8; KEY]>, EnvelopeError> {
+fn pairing_key(
+    public: &[u8],
+    private: &EcKey<Private>,
+) -> Result<zeroize::Zeroizing<[u8; KEY]>, EnvelopeError> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
-    let point =
-        EcPoint::from_bytes(&group, public, &mut *BigNumContext::new()?).map_err(|_| EnvelopeError::PublicKey)?;
+    let point = EcPoint::from_bytes(&group, public, &mut *BigNumContext::new()?)
+        .map_err(|_| EnvelopeError::PublicKey)?;
     let public = PKey::from_ec_key(EcKey::from_public_key(&group, &point)?)?;
     let private = PKey::from_ec_key(private.clone())?;
     let mut deriver = Deriver::new(&private)?;

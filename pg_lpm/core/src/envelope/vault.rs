@@ -85,7 +85,8 @@ fn split_blob(blob: &str) -> Result<([u8; IV], Vec<u8>), EnvelopeError> {
     if blob.len() > MAX_BLOB.div_ceil(3) * 4 + 32 {
         return Err(EnvelopeError::TooLarge);
     }
-    let (iv, sealed) = blob.split_once(':').ok_or(EnvelopeError::Form { field: FIELD, expected: BLOB_FORM })?;
+    let (iv, sealed) =
+        blob.split_once(':').ok_or(EnvelopeError::Form { field: FIELD, expected: BLOB_FORM })?;
     let iv = decode_array(iv, FIELD, BLOB_FORM)?;
     let sealed = decode(sealed, FIELD, BLOB_FORM)?;
     if sealed.len() < TAG {

@@ -8,7 +8,7 @@ use openssl::bn::BigNum;
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::{Padding, Rsa};
-use openssl::sign::Signer;
+use openssl::sign::{RsaPssSaltlen, Signer};
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 
@@ -47,6 +47,9 @@ impl SigningKey {
     pub(crate) fn sign(&self, digest: MessageDigest, padding: Padding, message: &[u8]) -> Vec<u8> {
         let mut signer = Signer::new(digest, &self.key).expect("a signer");
         signer.set_rsa_padding(padding).expect("a padding for RSA");
+        if padding == Padding::PKCS1_PSS {
+            signer.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH).expect("as RFC 7518 has it");
+        }
         signer.sign_oneshot_to_vec(message).expect("a signature")
     }
 }

@@ -2,8 +2,8 @@
 
 use super::super::aead::{self, IV, KEY};
 use super::super::escrow::{
-    EscrowContext, EscrowKind, Owner, open_sealed_escrow, open_stored_escrow, seal_escrow, seal_escrow_random,
-    sealed_key_id, store_escrow, store_escrow_random, stored_key_id,
+    EscrowContext, EscrowKind, Owner, open_sealed_escrow, open_stored_escrow, seal_escrow,
+    seal_escrow_random, sealed_key_id, store_escrow, store_escrow_random, stored_key_id,
 };
 use super::super::keyring::{EscrowKey, KeyId};
 use super::super::{EnvelopeError, fingerprint, lp, signature};
@@ -74,7 +74,8 @@ struct Escrow {
 }
 
 fn vectors() -> Vectors {
-    serde_json::from_str(include_str!("../../../../../docs/vectors/escrow.json")).expect("as the program writes it")
+    serde_json::from_str(include_str!("../../../../../docs/vectors/escrow.json"))
+        .expect("as the program writes it")
 }
 
 fn array<const N: usize>(digits: &str) -> [u8; N] {
@@ -168,12 +169,22 @@ fn signatures_are_those_of_the_second_implementation() {
 #[test]
 fn a_stored_escrow_is_made_and_opened_as_written() {
     for vector in vectors().stored {
-        let made = store_escrow(&vector.key(), &vector.context(), &secret(&array::<KEY>(&vector.secret)), &array(&vector.iv));
+        let made = store_escrow(
+            &vector.key(),
+            &vector.context(),
+            &secret(&array::<KEY>(&vector.secret)),
+            &array(&vector.iv),
+        );
         assert_eq!(made.as_ref(), Ok(&vector.text));
         assert_eq!(vector.open_stored(), Ok(hex::decode(&vector.secret).unwrap()));
         assert_eq!(stored_key_id(&vector.text).unwrap().as_str(), vector.id);
         // The AAD in the file is what the tag covers.
-        let sealed = aead::seal(vector.key().aead(), &array(&vector.iv), &hex::decode(&vector.aad).unwrap(), &array::<KEY>(&vector.secret));
+        let sealed = aead::seal(
+            vector.key().aead(),
+            &array(&vector.iv),
+            &hex::decode(&vector.aad).unwrap(),
+            &array::<KEY>(&vector.secret),
+        );
         assert!(vector.text.ends_with(&STANDARD.encode(sealed.unwrap())));
     }
 }
@@ -202,7 +213,8 @@ fn a_sealed_escrow_is_made_and_opened_as_written() {
         let salt = [aead::public_key(&ephemeral).unwrap(), *key.public()].concat();
         let seal_key = aead::hkdf(shared.expose(), &salt, b"lpm-ci-seal-v1").unwrap();
         assert_eq!(hex::encode(*seal_key), vector.seal_key);
-        let sealed = aead::seal(&*seal_key, &iv, &hex::decode(&vector.aad).unwrap(), &array::<KEY>(&vector.secret));
+        let sealed =
+            aead::seal(&*seal_key, &iv, &hex::decode(&vector.aad).unwrap(), &array::<KEY>(&vector.secret));
         assert!(vector.text.ends_with(&STANDARD.encode(sealed.unwrap())));
     }
 }
@@ -233,7 +245,8 @@ fn what_the_vectors_refuse_is_refused() {
 #[test]
 fn an_escrow_opens_nowhere_else() {
     let vectors = vectors();
-    for (vector, what, other) in vectors.stored.iter().flat_map(|v| v.elsewhere().into_iter().map(move |(w, o)| (v, w, o)))
+    for (vector, what, other) in
+        vectors.stored.iter().flat_map(|v| v.elsewhere().into_iter().map(move |(w, o)| (v, w, o)))
     {
         assert_ne!(vector.open_stored(), other.open_stored(), "{what}");
         assert_eq!(other.open_stored(), Err(EnvelopeError::DoesNotOpen), "{what}");
@@ -309,7 +322,8 @@ fn fresh_randomness_makes_another_text_each_time() {
     assert_ne!(stored(), stored());
     let opened = open_stored_escrow(&key, &context, &stored()).ok().unwrap();
     assert_eq!(opened.expose(), [1; KEY]);
-    let sealed = || seal_escrow_random(key.id(), key.public(), EscrowKind::Aes, "v", None, &wrapping).unwrap();
+    let sealed =
+        || seal_escrow_random(key.id(), key.public(), EscrowKind::Aes, "v", None, &wrapping).unwrap();
     let (one, two) = (sealed(), sealed());
     for field in 2..5 {
         assert_ne!(one.split('.').nth(field), two.split('.').nth(field));

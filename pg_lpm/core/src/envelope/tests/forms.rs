@@ -93,7 +93,10 @@ fn a_blob_may_have_ten_mebibytes_and_no_more() {
     let key = secret(&[1; KEY]);
     let payload = vec![b'x'; vault::MAX_BLOB - IV - 16];
     assert!(vault::blob_sha256(&vault::seal_blob(&key, &IV0, &payload).unwrap()).is_ok());
-    assert_eq!(vault::seal_blob(&key, &IV0, &[payload, vec![0]].concat()).err(), Some(EnvelopeError::TooLarge));
+    assert_eq!(
+        vault::seal_blob(&key, &IV0, &[payload, vec![0]].concat()).err(),
+        Some(EnvelopeError::TooLarge)
+    );
 }
 
 #[test]
@@ -107,12 +110,17 @@ fn a_wrapped_key_opens_with_its_wrapping_key_only() {
     for changed in one_bit_flipped(&text, ':', &[0, 1]).into_iter().chain(one_character_changed(&text)) {
         assert!(vault::open_wrapped_key(&wrapping, &changed).is_err(), "{changed}");
     }
-    for bad in misspelt(&text).into_iter().filter(|bad| bad.bytes().any(|b| b.is_ascii_lowercase()) || bad.len() != 81)
+    for bad in misspelt(&text)
+        .into_iter()
+        .filter(|bad| bad.bytes().any(|b| b.is_ascii_lowercase()) || bad.len() != 81)
     {
         assert!(vault::check_wrapped_key(&bad).is_err(), "{bad}");
     }
     for length in [0, 16, 31, 33] {
-        assert_eq!(vault::wrap_key(&wrapping, &IV0, &secret(&vec![7; length])).err(), Some(EnvelopeError::KeyLength));
+        assert_eq!(
+            vault::wrap_key(&wrapping, &IV0, &secret(&vec![7; length])).err(),
+            Some(EnvelopeError::KeyLength)
+        );
         let sealed = aead::seal(&[1; KEY], &IV0, b"", &vec![7; length]).unwrap();
         assert!(vault::open_wrapped_key(&wrapping, &blob(&IV0, &sealed)).is_err(), "{length} bytes");
     }

@@ -11,7 +11,8 @@ fn a_sealed_message_opens_only_as_it_was_sealed() {
     let sealed = aead::seal(&[1; KEY], &IV0, b"aad", b"message").unwrap();
     assert_eq!(sealed.len(), 7 + TAG);
     assert_eq!(aead::open(&[1; KEY], &IV0, b"aad", &sealed).ok().unwrap().expose(), b"message");
-    let opened = |key: &[u8], iv: &[u8; IV], aad: &[u8], sealed: &[u8]| aead::open(key, iv, aad, sealed).err();
+    let opened =
+        |key: &[u8], iv: &[u8; IV], aad: &[u8], sealed: &[u8]| aead::open(key, iv, aad, sealed).err();
     let refused = Some(EnvelopeError::DoesNotOpen);
     assert_eq!(opened(&[2; KEY], &IV0, b"aad", &sealed), refused);
     assert_eq!(opened(&[1; KEY], &[4; IV], b"aad", &sealed), refused);
@@ -98,7 +99,11 @@ fn errors_have_a_row_of_the_failure_table() {
     for (error, code, text) in [
         (form("wrappedKey"), Code::BlobInvalid, "`wrappedKey` is not so"),
         (form("escrow"), Code::EscrowInvalid, "the sealed escrow is not acceptable: `escrow` is not so"),
-        (EnvelopeError::DoesNotOpen, Code::EscrowInvalid, "the sealed escrow is not acceptable: it does not open"),
+        (
+            EnvelopeError::DoesNotOpen,
+            Code::EscrowInvalid,
+            "the sealed escrow is not acceptable: it does not open",
+        ),
         (
             EnvelopeError::PublicKey,
             Code::EscrowInvalid,

@@ -204,7 +204,7 @@ fn a_bad_elliptic_curve_key_is_skipped() {
     let (_, good) = ec(Nid::X9_62_PRIME256V1, "P-256", 32);
     let (_, other) = ec(Nid::X9_62_PRIME256V1, "P-256", 32);
     let (_, longer) = ec(Nid::SECP384R1, "P-384", 48);
-    key_set(&[longer.clone()]).expect("P-384 is good");
+    key_set(std::slice::from_ref(&longer)).expect("P-384 is good");
     let with = |name: &str, value: &Value| {
         let mut jwk = good.clone();
         jwk[name] = value.clone();
@@ -235,7 +235,7 @@ fn an_ed25519_key_verifies_its_own_algorithm_only() {
     let key = PKey::generate_ed25519().expect("a new key");
     let x = base64(key.raw_public_key().expect("32 bytes"));
     let jwk = json!({"kty": "OKP", "crv": "Ed25519", "kid": "key-1", "x": x});
-    let keys = key_set(&[jwk.clone()]).expect("a key");
+    let keys = key_set(std::slice::from_ref(&jwk)).expect("a key");
     let rules = IssuerRules { algorithms: vec![algorithm("EdDSA").expect("known")], ..github_rules() };
     let token = token().header(r#"{"alg":"EdDSA","kid":"key-1"}"#);
     let mut signer = Signer::new_without_digest(&key).expect("a signer");

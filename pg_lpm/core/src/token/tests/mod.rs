@@ -160,7 +160,7 @@ fn a_payload_that_two_parsers_could_read_differently_is_refused() {
         let token = token().payload(github().bytes_with(members)).signed();
         assert_eq!(refusal(name, &token), code, "{name}");
     }
-    let deep = [vec![b'['; 6000], vec![b']'; 6000]].concat();
+    let deep = [vec![b'['; 5000], vec![b']'; 5000]].concat();
     let in_iss = [br#"{"iss":"#.as_slice(), &deep, b"}"].concat();
     let issuer = r#"["https://token.actions.githubusercontent.com"]"#;
     let nested = token().signed();
@@ -219,7 +219,7 @@ fn the_issuer_decides_the_provider() {
         "iat": NOW, "exp": NOW + 120
     });
     let token = super::testing::token().payload(login.to_string()).signed();
-    let error = verify(&token, &gitlab_rules(), &keys(), NOW).err().expect("J22 a login token");
+    let error = verify(&token, &gitlab_rules(), &keys(), NOW).expect_err("J22 a login token");
     assert_eq!(error.failure().text(), "the OIDC token's claim `project_id` is missing");
 }
 
@@ -319,7 +319,7 @@ fn every_refusal_is_a_401_without_the_token() {
         token_of(&github().with("jti", 1)).signed(),
     ];
     for token in tokens {
-        let error = verify(&token, &github_rules(), &keys(), NOW).err().expect("refused");
+        let error = verify(&token, &github_rules(), &keys(), NOW).expect_err("refused");
         let failure = error.failure();
         assert_eq!(failure.code.status(), 401);
         for text in [failure.body(), format!("{error:?}")] {
