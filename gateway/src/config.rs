@@ -90,7 +90,12 @@ pub(crate) struct Args {
     keys_max_age: Duration,
 
     /// What is logged to stderr: `warn`, `info`, `debug`, or directives like `info,lpm_gateway::oidc=debug`
-    #[arg(long, env = "LPM_GATEWAY_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(
+        long,
+        env = "LPM_GATEWAY_LOG",
+        default_value = "info,deadpool.postgres=error",
+        value_name = "FILTER"
+    )]
     log: String,
 
     /// How log lines look
@@ -136,12 +141,12 @@ pub(crate) enum ConfigError {
     )]
     DatabaseMissing,
     #[error("--database-url (LPM_GATEWAY_DATABASE_URL) is not acceptable: {0}")]
-    Database(#[from] database::DatabaseError),
+    Database(database::DatabaseError),
     #[error(
-        "--database-password-file (LPM_GATEWAY_DATABASE_PASSWORD_FILE) `{path}` cannot be read: {source}; give the \
+        "--database-password-file (LPM_GATEWAY_DATABASE_PASSWORD_FILE) `{path}` cannot be read: {error}; give the \
          user that runs the gateway read access"
     )]
-    PasswordFile { path: PathBuf, source: std::io::Error },
+    PasswordFile { path: PathBuf, error: std::io::Error },
     #[error(
         "--database-password-file (LPM_GATEWAY_DATABASE_PASSWORD_FILE) `{0}` has an empty first line; write the password there"
     )]
@@ -219,7 +224,7 @@ impl Args {
         };
         let password = self.database_password_file.map(password).transpose()?;
         let url = self.database_url.filter(|url| !url.is_empty()).ok_or(ConfigError::DatabaseMissing)?;
-        let mut database = Database::parse(&url, self.database_insecure)?;
+        let mut database = Database::parse(&url, self.database_insecure).map_err(ConfigError::Database)?;
         database.limit(self.statement_timeout);
         if let Some(password) = password {
             database.config.password(password.expose());
@@ -283,7 +288,7 @@ fn public_url(text: &str) -> Result<String, ConfigError> {
 fn password(path: PathBuf) -> Result<Secret, ConfigError> {
     let text = match std::fs::read(&path) {
         Ok(bytes) => Secret::new(bytes),
-        Err(source) => return Err(ConfigError::PasswordFile { path, source }),
+        Err(error) => return Err(ConfigError::PasswordFile { path, error }),
     };
     let line = text.expose().split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);

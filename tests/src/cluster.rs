@@ -88,6 +88,12 @@ impl Options {
         self.preload(&[]).without_escrow_key()
     }
 
+    /// As safe as a real one, for a cluster that may live longer than a test.
+    #[must_use]
+    pub fn durable(self) -> Self {
+        self.setting("fsync", "on").setting("full_page_writes", "on")
+    }
+
     /// Whether it ends with its handle.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Lifetime) -> Self {

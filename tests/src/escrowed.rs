@@ -17,8 +17,8 @@ use uuid::Uuid;
 /// What stands in `production`.
 pub const SECRET: &str = "sk-live-marker-4711";
 
-/// The payload of every vault here.
-const PAYLOAD: &str = r#"{"environments":{"default":{"A":"1"},"production":{"API_KEY":"sk-live-marker-4711"},"staging":{"API_KEY":"sk-staging"}}}"#;
+/// The payload that vaults have where a test says nothing else.
+pub const PAYLOAD: &str = r#"{"environments":{"default":{"A":"1"},"production":{"API_KEY":"sk-live-marker-4711"},"staging":{"API_KEY":"sk-staging"}}}"#;
 
 /// How to call a function of `lpm_api`: never as a set or a sorted row, which could spill to disk.
 #[must_use]
@@ -99,8 +99,13 @@ impl Escrowed {
 
     /// Pushes a vault.
     pub async fn push(&self, client: &Client, vault_id: &str) -> Result<()> {
+        self.push_payload(client, vault_id, PAYLOAD).await
+    }
+
+    /// Pushes a vault with this payload.
+    pub async fn push_payload(&self, client: &Client, vault_id: &str, payload: &str) -> Result<()> {
         let aes_key = Secret::new(aead::random::<32>()?.to_vec());
-        let blob = vault::seal_blob(&aes_key, &aead::random()?, PAYLOAD.as_bytes())?;
+        let blob = vault::seal_blob(&aes_key, &aead::random()?, payload.as_bytes())?;
         let wrapped = vault::wrap_key(&self.wrapping_key, &aead::random()?, &aes_key)?;
         let (id, none) = (Uuid::now_v7(), None::<&str>);
         let arguments: [&(dyn ToSql + Sync); 10] =
@@ -112,8 +117,16 @@ impl Escrowed {
 
     /// Allows `main` of `acme/web` to pull `production`.
     pub async fn allow(&self, client: &Client, vault_id: &str) -> Result<()> {
-        let policy = json!({"vaultId": vault_id, "provider": "github", "subject": "repo:acme/web", "allowedBranches": ["main"],
+        self.allow_with(client, vault_id, &json!({})).await
+    }
+
+    /// The same, with members of the request added or replaced.
+    pub async fn allow_with(&self, client: &Client, vault_id: &str, changes: &Value) -> Result<()> {
+        let mut policy = json!({"vaultId": vault_id, "provider": "github", "subject": "repo:acme/web", "allowedBranches": ["main"],
             "allowedEnvironments": ["production"], "allowForks": false});
+        for (name, value) in changes.as_object().into_iter().flatten() {
+            policy[name] = value.clone();
+        }
         let arguments: [&(dyn ToSql + Sync); 4] =
             [&Uuid::now_v7(), &None::<&str>, &self.token, &policy.to_string()];
         let (status, body) = answer(client, "create_policy", &arguments).await?;

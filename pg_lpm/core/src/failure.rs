@@ -277,7 +277,8 @@ pub fn shell_word(text: &str) -> String {
 pub fn presentable(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
-        let hidden = c.is_control() || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}');
+        let hidden = c.is_control()
+            || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}');
         let piece = if hidden { c.escape_unicode().to_string() } else { c.to_string() };
         if out.len() + piece.len() > MAX_ARGUMENT {
             break;

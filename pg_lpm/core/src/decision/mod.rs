@@ -1,6 +1,6 @@
 //! The decision: claims and policies in, a grant or the reason of its refusal out.
 //!
-//! [`decide`] and [`explain`] walk the same table of checks, [`checks::STEPS`], so they cannot disagree:
+//! [`decide`] and [`explain`] walk the same table of checks, `checks::STEPS`, so they cannot disagree:
 //! a policy grants exactly when every row that `explain` shows for it is ok. Clock, rows and keys are
 //! [`Facts`]; nothing here asks anyone.
 //!

@@ -1,6 +1,11 @@
 //! What the demonstration shows: a line per step, in colour where a person watches.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
+
+/// Prints a line; whoever has stopped reading does not want it.
+pub(crate) fn say(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
 
 /// Colours, or none where nobody would see them.
 pub(crate) struct Console {
@@ -18,22 +23,22 @@ impl Console {
 
     /// The title of a chapter.
     pub(crate) fn chapter(&self, text: &str) {
-        println!("\n{}", self.paint("1", text));
+        say(format_args!("\n{}", self.paint("1", text)));
     }
 
     /// A step that went as it should.
     pub(crate) fn done(&self, step: &str, what: &str) {
-        println!("  {} {step}: {}", self.paint("32", "✓"), self.paint("2", &on_one_line(what)));
+        say(format_args!("  {} {step}: {}", self.paint("32", "✓"), self.paint("2", &on_one_line(what))));
     }
 
     /// A step that did not.
     pub(crate) fn failed(&self, step: &str, error: &anyhow::Error) {
-        println!("  {} {step}\n{}", self.paint("31", "✗"), indented(&format!("{error:#}")));
+        say(format_args!("  {} {step}\n{}", self.paint("31", "✗"), indented(&format!("{error:#}"))));
     }
 
     /// Text that stands for itself, such as a table.
     pub(crate) fn block(&self, text: &str) {
-        println!("{}", indented(text));
+        say(indented(text));
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each file gets a stack and a machine of its own. Its examples run in order, as a reader would type them:
 //! the working directory and exported variables are kept from one to the next.
 
+use crate::console::say;
 use crate::examples::{Example, Language, parse};
 use anyhow::{Context, Result};
 use lpm_tests::binaries;
@@ -44,7 +45,7 @@ pub(crate) async fn run(root: &Path, only: &str) -> Result<bool> {
             run_file(&name, &examples, &mut count).await?;
         }
     }
-    println!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
+    say(format_args!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped));
     Ok(count.failed == 0)
 }
 
@@ -80,7 +81,7 @@ async fn run_file(name: &str, examples: &[Example], count: &mut Count) -> Result
             None => broken.then_some("an example before it failed"),
         };
         if let Some(reason) = reason {
-            println!("skipped {place}: {reason}");
+            say(format_args!("skipped {place}: {reason}"));
             count.skipped += 1;
             continue;
         }
@@ -89,18 +90,18 @@ async fn run_file(name: &str, examples: &[Example], count: &mut Count) -> Result
             Language::Sql => psql(&stack, &example.text)?,
         };
         if output.status.success() {
-            println!("passed  {place}");
+            say(format_args!("passed  {place}"));
             count.passed += 1;
         } else {
             broken = true;
             count.failed += 1;
-            println!("FAILED  {place}: {}\n{}", output.status, example.text);
-            println!(
+            say(format_args!("FAILED  {place}: {}\n{}", output.status, example.text));
+            say(format_args!(
                 "{}{}",
                 String::from_utf8_lossy(&output.stdout),
                 String::from_utf8_lossy(&output.stderr)
-            );
-            println!("--- the gateway's log\n{}", stack.gateway.log());
+            ));
+            say(format_args!("--- the gateway's log\n{}", stack.gateway.log()));
         }
     }
     Ok(())
@@ -109,8 +110,9 @@ async fn run_file(name: &str, examples: &[Example], count: &mut Count) -> Result
 /// A reader's machine, with what `make up` would have given it.
 fn machine(stack: &Stack) -> Result<Machine> {
     let machine = stack.machine(&stack.seed.alice)?;
-    let path = [binaries::directory()?, stack.cluster.bin_dir()].map(|directory| directory.to_string_lossy());
-    let path = format!("{}:{}:{}", path[0], path[1], std::env::var("PATH").unwrap_or_default());
+    let (programs, postgres) = (binaries::directory()?, stack.cluster.bin_dir());
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{}:{path}", programs.display(), postgres.display());
     Ok(machine
         .with("PATH", path)
         .with("LPM_DEV_ORG", ORG)

@@ -2,7 +2,8 @@
 //!
 //! `up` leaves in its directory what `down` needs: the cluster's home and the process ids.
 
-use anyhow::{Context, Result, bail, ensure};
+use crate::console::say;
+use anyhow::{Context, Result, bail};
 use lpm_tests::binaries;
 use lpm_tests::cluster::{self, Cluster};
 use lpm_tests::gateway::address_in;
@@ -20,15 +21,13 @@ const PROGRAMS: [&str; 2] = ["lpm-gateway", "lpm-test-issuer"];
 /// The database of the development stack.
 const DATABASE: &str = "lpm";
 
-/// Starts everything, unless it runs already.
+/// Starts everything, unless it runs already; what is left of a stack that has died is removed first.
 pub(crate) async fn up(directory: &Path) -> Result<()> {
-    if directory.join("env").exists() {
-        ensure!(
-            is_up(directory),
-            "there is half a stack in {}: end it with `make down`, then try again",
-            directory.display()
-        );
+    if is_up(directory) {
         return say_ready(directory, "is running already");
+    }
+    if directory.exists() {
+        dismantle(directory)?;
     }
     fs::create_dir_all(directory)?;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
@@ -43,7 +42,7 @@ pub(crate) async fn up(directory: &Path) -> Result<()> {
 }
 
 async fn start(directory: &Path) -> Result<()> {
-    let cluster = cluster::Options::default().lifetime(Lifetime::Detached).start()?;
+    let cluster = cluster::Options::default().durable().lifetime(Lifetime::Detached).start()?;
     fs::write(directory.join("cluster"), cluster.home().to_string_lossy().as_bytes())?;
     let logs = cluster.log_dir();
 
@@ -97,7 +96,10 @@ fn quoted(value: &str) -> String {
 
 fn say_ready(directory: &Path, what: &str) -> Result<()> {
     let environment = fs::canonicalize(directory.join("env"))?;
-    println!("The development stack {what}. To use it in this shell:\n\n    . {}\n", environment.display());
+    say(format_args!(
+        "The development stack {what}. To use it in this shell:\n\n    . {}\n",
+        environment.display()
+    ));
     Ok(())
 }
 
@@ -123,11 +125,11 @@ fn runs(pid: i32, program: &str) -> bool {
 /// Ends everything that `up` has started, whatever state it is in.
 pub(crate) fn down(directory: &Path) -> Result<()> {
     if !directory.exists() {
-        println!("There is no development stack.");
+        say("There is no development stack.");
         return Ok(());
     }
     dismantle(directory)?;
-    println!("The development stack is gone.");
+    say("The development stack is gone.");
     Ok(())
 }
 

@@ -118,7 +118,7 @@ fn once_pinned_ids_decide() {
         let verdict = with_pin(&payload, github_policy(), pinned);
         assert_eq!(word(&verdict), expected, "{row}");
         if let Ok(grant) = verdict.outcome {
-            assert_eq!(grant.renamed, row != "", "{row}");
+            assert_eq!(grant.renamed, !row.is_empty(), "{row}");
         }
     }
     for (row, payload, policy, pinned, expected) in [
