@@ -226,13 +226,15 @@ impl Answer {
             }
             Err(_) => Error::answered(format!("the server answered {}", self.status), None, exit_code_of_status(status)),
         };
-        error.request_id(id).transient(self.transient())
+        let transient = self.transient(error.code());
+        error.request_id(id).transient(transient)
     }
 
-    fn transient(&self) -> Option<Transient> {
+    fn transient(&self, code: &str) -> Option<Transient> {
         let reached = match self.status.as_u16() {
-            // Our gateway answers these before it has done anything, or when nothing was committed; a proxy in
-            // front of it answers 502 and 504 when it does not know.
+            // The gateway answers these before anything is committed, except that a decision may be on its own
+            // disk already; a proxy in front of it answers 502 and 504 when it does not know.
+            503 if Code::parse(code) == Some(Code::AuditNotDurable) => Reached::Unknown,
             429 | 503 => Reached::Refused,
             408 | 502 | 504 => Reached::Unknown,
             _ => return None,

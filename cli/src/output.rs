@@ -8,7 +8,7 @@ use lpm_core::environment::{Text, Vars};
 use lpm_core::failure::presentable;
 use lpm_core::secret::Secret;
 use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 /// Says something to people.
@@ -59,6 +59,8 @@ pub(crate) enum Target {
     File(PathBuf),
     /// The file of `$GITHUB_ENV`, at its end.
     GithubEnv,
+    /// Standard output, as one JSON document with the environment's name.
+    Document,
 }
 
 /// Where variables go, in which form, and what is refused on the way.
@@ -67,21 +69,37 @@ pub(crate) struct Sink {
     format: Format,
     enters_process: bool,
     allowed_names: Vec<String>,
+    json: bool,
 }
 
 impl Sink {
-    /// What `--output`, `--format` and `--allow-name` ask for.
-    pub(crate) fn new(args: &OutputArgs) -> Self {
+    /// What `--output`, `--format`, `--allow-name` and `--json` ask for. Refused here, before anything is
+    /// pulled, is what could only fail afterwards.
+    pub(crate) fn new(args: &OutputArgs, json: bool) -> Result<Self> {
+        let sink = Self::asked(args, json);
+        if json && sink.target == Target::Stdout {
+            return Err(Error::usage("`--json` and another form cannot both go to standard output")
+                .hint("leave out `--output` and `--format`, or write to a file"));
+        }
+        if sink.target == Target::GithubEnv && github_env().is_none() {
+            return Err(Error::usage("GITHUB_ENV is not set, so there is nothing to append to")
+                .hint("outside of a GitHub job use `--output=FILE`"));
+        }
+        Ok(sink)
+    }
+
+    fn asked(args: &OutputArgs, json: bool) -> Self {
         let output = args.output.as_deref().filter(|output| !output.is_empty());
         let format = args.format.unwrap_or(if output == Some("-") { Format::Shell } else { Format::Dotenv });
         let target = match output {
             Some("-") => Target::Stdout,
             Some(file) => Target::File(file.into()),
             None if format == Format::Github => Target::GithubEnv,
+            None if json && args.format.is_none() => Target::Document,
             None => Target::Stdout,
         };
         let enters_process = output == Some("-") || format.enters_process();
-        Self { target, format, enters_process, allowed_names: args.allow_name.allow_name.clone() }
+        Self { target, format, enters_process, allowed_names: args.allow_name.allow_name.clone(), json }
     }
 
     /// Writes the variables of an environment, or nothing. `origin` is the second line of a `.env` file.
@@ -89,30 +107,44 @@ impl Sink {
         if self.enters_process {
             refuse_hijacking(vars, &self.allowed_names)?;
         }
+        if self.target == Target::Document {
+            mask(vars);
+            return data(vars_json(environment, vars)?.expose());
+        }
         let header = format!("LPM vault secrets (env: {})\n{origin}", presentable(environment));
         let delimiter = format!("lpm_{}", uuid::Uuid::new_v4().simple());
         let rendered = dotenv::render(self.format, &header, vars, &delimiter)
             .map_err(|error| Error::failure(error.to_string()).hint("`--format=json` carries every name and value"))?;
         mask(vars);
-        match &self.target {
-            Target::Stdout => data(rendered.expose()),
-            Target::File(path) => files::write(path, rendered.expose(), files::PRIVATE),
-            Target::GithubEnv => match std::env::var_os("GITHUB_ENV").filter(|path| !path.is_empty()) {
-                Some(path) => files::append(Path::new(&path), rendered.expose()),
-                None => Err(Error::usage("GITHUB_ENV is not set, so there is nothing to append to")
-                    .hint("outside of a GitHub job use `--output=FILE`")),
-            },
+        let file = match &self.target {
+            Target::Stdout | Target::Document => return data(rendered.expose()),
+            Target::File(path) => {
+                files::write(path, rendered.expose(), files::PRIVATE)?;
+                path.display().to_string()
+            }
+            Target::GithubEnv => {
+                files::append(&github_env().unwrap_or_default(), rendered.expose())?;
+                "$GITHUB_ENV".to_owned()
+            }
+        };
+        let count = vars.len();
+        if self.json {
+            json(&serde_json::json!({ "success": true, "env": environment, "count": count, "output": file }))
+        } else {
+            note(format!("wrote {} of `{}` to `{file}`", variables(count), presentable(environment)));
+            Ok(())
         }
     }
+}
 
-    /// The file that was written, for people.
-    pub(crate) fn file(&self) -> Option<String> {
-        match &self.target {
-            Target::Stdout => None,
-            Target::File(path) => Some(path.display().to_string()),
-            Target::GithubEnv => Some("$GITHUB_ENV".to_owned()),
-        }
-    }
+/// The file that GitHub's runner reads variables from.
+fn github_env() -> Option<PathBuf> {
+    std::env::var_os("GITHUB_ENV").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// `1 variable`, `2 variables`.
+pub(crate) fn variables(count: usize) -> String {
+    if count == 1 { "1 variable".to_owned() } else { format!("{count} variables") }
 }
 
 /// Refuses names that take over the process that gets them, except those that the caller lists.
@@ -175,7 +207,7 @@ mod tests {
 
     fn sink(output: Option<&str>, format: Option<Format>) -> Sink {
         let allow_name = AllowNameArg { allow_name: vec!["PATH".into()] };
-        Sink::new(&OutputArgs { output: output.map(str::to_owned), format, allow_name })
+        Sink::asked(&OutputArgs { output: output.map(str::to_owned), format, allow_name }, false)
     }
 
     #[test]
@@ -193,6 +225,19 @@ mod tests {
         ] {
             let sink = sink(output, format);
             assert_eq!((sink.target, sink.format, sink.enters_process), (target, expected, enters), "{output:?}");
+        }
+    }
+
+    #[test]
+    fn json_goes_to_standard_output_alone() {
+        let args = |output: Option<&str>, format| {
+            let allow_name = AllowNameArg { allow_name: vec![] };
+            OutputArgs { output: output.map(str::to_owned), format, allow_name }
+        };
+        assert_eq!(Sink::new(&args(None, None), true).expect("fine").target, Target::Document);
+        assert!(Sink::new(&args(Some("x"), None), true).is_ok());
+        for (output, format) in [(Some("-"), None), (None, Some(Format::Dotenv)), (None, Some(Format::Json))] {
+            assert_eq!(Sink::new(&args(output, format), true).err().map(|error| error.exit_code()), Some(2));
         }
     }
 

@@ -50,9 +50,11 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let (listener, bound) = bind(settings.listen).await?;
     let db = Arc::new(Db::new(&settings)?);
     let oidc = Arc::new(Oidc::new(settings.audience(bound), settings.keys));
-    if !timeout(FIRST_READING, oidc.reread(&db)).await.unwrap_or(false) {
+    let first = timeout(FIRST_READING, oidc.reread(&db)).await;
+    if let Err(reason) = first.unwrap_or_else(|_| Err("it took too long".to_owned())) {
         warn!(
-            "The database does not answer yet (--database-url, LPM_GATEWAY_DATABASE_URL); requests get 503 until it does"
+            reason,
+            "--database-url (LPM_GATEWAY_DATABASE_URL): the database does not answer; requests get 503 until it does"
         );
     }
     tokio::spawn(Arc::clone(&oidc).keep_fresh(Arc::clone(&db)));

@@ -4,9 +4,9 @@ mod ci;
 mod env;
 mod oidc;
 
-pub(crate) use ci::{CiCommand, System};
+pub(crate) use ci::{CiCommand, SetupArgs, System};
 pub(crate) use env::{
-    DeleteArgs, EnvCommand, EnvironmentArg, ExportArgs, ImportArgs, LogArgs, OutputArgs, PullArgs, PushArgs,
+    AllowNameArg, DeleteArgs, EnvCommand, EnvironmentArg, ExportArgs, GetArgs, ImportArgs, LogArgs, OutputArgs, PullArgs, PushArgs,
     RunArgs, SetArgs,
 };
 pub(crate) use oidc::{AllowArgs, ExplainArgs, OidcCommand, RepinArgs};

@@ -152,6 +152,14 @@ fn only_what_is_safe_is_sent_again() {
 }
 
 #[test]
+fn a_decision_that_may_have_been_kept_is_not_taken_for_undone() {
+    let body = format!(r#"{{"error":"no","code":"{}"}}"#, Code::AuditNotDurable.as_str());
+    let error = answer(503, &[], &body).refusal(&base());
+    assert_eq!(wait(&error, Retry::Undone, 2), None);
+    assert!(wait(&error, Retry::Repeatable, 2).is_some());
+}
+
+#[test]
 fn the_server_says_how_long_to_wait_within_reason() {
     let after = |seconds| answer(503, &[("retry-after", seconds)], "").refusal(&base());
     assert_eq!(wait(&after("2"), Retry::Repeatable, 2), Some(Duration::from_secs(2)));

@@ -5,6 +5,7 @@ use crate::config::database::Tls;
 use anyhow::Context;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use openssl::x509::store::X509StoreBuilder;
 use postgres_openssl::MakeTlsConnector;
 use tokio_postgres::NoTls;
 
@@ -33,6 +34,8 @@ fn connector(settings: &Settings) -> anyhow::Result<MakeTlsConnector> {
     let database = &settings.database;
     let mut builder = SslConnector::builder(SslMethod::tls_client())?;
     if let Some(ca) = &database.ca {
+        // In place of the system's authorities, not beside them.
+        builder.set_cert_store(X509StoreBuilder::new()?.build());
         builder.set_ca_file(ca).with_context(|| {
             format!(
                 "--database-url (LPM_GATEWAY_DATABASE_URL): sslrootcert `{}` cannot be read; give the PEM file of the CA \

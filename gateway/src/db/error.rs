@@ -12,7 +12,7 @@ use tracing::{error, warn};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DbError {
     /// No connection could be had in time.
-    #[error("no connection to the database: {0}")]
+    #[error("no connection to the database: {}", causes(.0))]
     Pool(#[from] PoolError),
     /// The statement failed, or the connection under it.
     #[error("the statement failed: {}", describe(.0))]
@@ -79,6 +79,19 @@ fn passes(code: &SqlState) -> bool {
             SqlState::INVALID_SQL_STATEMENT_NAME,
         ]
         .contains(code)
+}
+
+/// The error and what caused it; a server that refuses a connection quotes nothing but names.
+fn causes(error: &PoolError) -> String {
+    let PoolError::Backend(error) = error else { return error.to_string() };
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
 }
 
 /// SQLSTATE, or the kind of failure: messages of the server may quote what a statement was given.

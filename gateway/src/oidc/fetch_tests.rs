@@ -15,7 +15,7 @@ async fn fetch(source: Source) -> Result<KeySet, FetchError> {
 }
 
 async fn refusal(source: Source) -> String {
-    fetch(source).await.err().expect("nothing is fetched").to_string()
+    fetch(source).await.map(|_| ()).expect_err("nothing is fetched").to_string()
 }
 
 /// What a fetch says when the place of the keys answers like this.

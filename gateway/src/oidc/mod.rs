@@ -55,10 +55,14 @@ impl Oidc {
         unverified.verify(&issuer.rules, &keys, unix_now()).map_err(|error| error.failure())
     }
 
-    /// Reads the issuers once. `false` when the database did not answer.
-    pub(crate) async fn reread(&self, db: &Db) -> bool {
-        let Ok(answer) = db.issuers().await else { return false };
-        answer.is_success() && self.issuers.apply(answer.body())
+    /// Reads the issuers once; otherwise says why not.
+    pub(crate) async fn reread(&self, db: &Db) -> Result<(), String> {
+        let answer = db.issuers().await.map_err(|error| error.to_string())?;
+        if answer.is_success() && self.issuers.apply(answer.body()) {
+            Ok(())
+        } else {
+            Err("its answer cannot be used".to_owned())
+        }
     }
 
     /// Reads the issuers again and again, and has their keys refreshed in time.
@@ -68,15 +72,17 @@ impl Oidc {
         let mut answered = self.issuers.are_loaded();
         loop {
             ticks.tick().await;
-            let now_answered = self.reread(&db).await;
-            match (answered, now_answered) {
-                (true, false) => {
-                    warn!("The database does not tell the trusted issuers; those last read stay")
+            match self.reread(&db).await {
+                Ok(()) if !answered => {
+                    answered = true;
+                    info!("The database tells the trusted issuers");
                 }
-                (false, true) => info!("The database tells the trusted issuers"),
-                _ => {}
+                Err(reason) if answered => {
+                    answered = false;
+                    warn!(reason, "The database does not tell the trusted issuers; those last read stay");
+                }
+                Ok(()) | Err(_) => {}
             }
-            answered = now_answered;
             self.issuers.refresh_due(Instant::now());
         }
     }

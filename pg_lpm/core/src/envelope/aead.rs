@@ -104,6 +104,7 @@ pub fn agree(private: &[u8; KEY], public: &[u8; KEY]) -> Result<Secret, Envelope
     let mut deriver = Deriver::new(&private)?;
     deriver.set_peer(&public)?;
     let shared = deriver.derive_to_vec().map(Secret::new).map_err(|_| EnvelopeError::PublicKey)?;
+    // OpenSSL 3 refuses it in `derive`; this does not depend on the library. No early exit: it is secret.
     if shared.expose().iter().fold(0, |all, byte| all | byte) == 0 {
         return Err(EnvelopeError::PublicKey);
     }

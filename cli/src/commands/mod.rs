@@ -1,0 +1,146 @@
+//! The commands: each function is one, and reads as its steps.
+
+pub(crate) mod allow;
+pub(crate) mod ci_pull;
+pub(crate) mod ci_setup;
+pub(crate) mod local;
+pub(crate) mod oidc;
+pub(crate) mod run_command;
+pub(crate) mod sync;
+
+use crate::args::{EnvironmentArg, Globals};
+use crate::client::Client;
+use crate::error::{Error, Result};
+use crate::local::Home;
+use crate::project::Project;
+use lpm_core::environment::DEFAULT;
+use lpm_core::failure::{Code, Failure, presentable};
+use lpm_core::secret::Secret;
+use std::future::Future;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// What every command works with.
+pub(crate) struct Session {
+    globals: Globals,
+    pub project: Project,
+}
+
+impl Session {
+    /// The project of the current directory.
+    pub(crate) fn new(mut globals: Globals) -> Result<Self> {
+        let here = std::env::current_dir().map_err(|error| Error::failure(format!("where am I? {error}")))?;
+        // An empty variable is one that a CI system defines and nobody has set.
+        globals.vault = globals.vault.filter(|id| !id.is_empty());
+        globals.owner = globals.owner.filter(|owner| !owner.is_empty());
+        Ok(Self { globals, project: Project::find(&here)? })
+    }
+
+    /// Whether results are printed as JSON.
+    pub(crate) fn json(&self) -> bool {
+        self.globals.json
+    }
+
+    /// How long one request may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.globals.timeout)
+    }
+
+    /// The gateway's address as it was given.
+    pub(crate) fn registry_url(&self) -> &str {
+        &self.globals.registry_url
+    }
+
+    /// The gateway.
+    pub(crate) fn client(&self) -> Result<Client> {
+        Client::new(&self.globals.registry_url, self.timeout())
+    }
+
+    /// The account's token.
+    pub(crate) fn token(&self) -> Result<Secret> {
+        let token = std::env::var("LPM_TOKEN").unwrap_or_default();
+        if token.trim().is_empty() {
+            let failure = Failure::new(Code::Unauthorized);
+            return Err(Error::answered("LPM_TOKEN is not set", Some(failure.code.as_str().to_owned()), failure.code.exit_code())
+                .hint(failure.hint()));
+        }
+        Ok(Secret::from(token.trim().to_owned()))
+    }
+
+    /// The vault: `--vault`, else the one of `lpm.json`.
+    pub(crate) fn vault(&self) -> Result<String> {
+        let id = self.globals.vault.as_deref().or(self.project.vault());
+        id.map(str::to_owned).ok_or_else(|| {
+            Error::failure("there is no vault here: no lpm.json names one")
+                .hint("`lpm env set KEY` makes a vault; in CI set LPM_VAULT_ID, or check out the project first")
+        })
+    }
+
+    /// The vault, made now if the project has none.
+    pub(crate) fn vault_or_new(&mut self) -> Result<String> {
+        if let Ok(id) = self.vault() {
+            return Ok(id);
+        }
+        let id = Uuid::new_v4().to_string();
+        self.project.set_vault(&id);
+        self.project.save()?;
+        crate::output::note(format!("made lpm.json with the new vault {id}: commit it, it holds no secret"));
+        Ok(id)
+    }
+
+    /// Whether `lpm.json` is about this vault, so that what is learnt about it belongs there.
+    pub(crate) fn is_projects(&self, vault: &str) -> bool {
+        self.project.vault() == Some(vault)
+    }
+
+    /// The vault's owner: `--owner`, else as `lpm.json` has it.
+    pub(crate) fn owner(&self, vault: &str) -> Result<Option<Uuid>> {
+        match &self.globals.owner {
+            Some(owner) => Uuid::parse_str(owner).map(Some).map_err(|_| Error::usage("LPM_VAULT_OWNER (`--owner`) must be a uuid")),
+            None if self.is_projects(vault) => self.project.owner(),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether `--vault` or `LPM_VAULT_ID` names the vault.
+    pub(crate) fn vault_is_given(&self) -> bool {
+        self.globals.vault.is_some()
+    }
+
+    /// The environment by the name that the vault knows.
+    pub(crate) fn environment(&self, arg: &EnvironmentArg) -> String {
+        let asked = arg.env.as_deref().filter(|name| !name.is_empty());
+        asked.map_or_else(|| DEFAULT.to_owned(), |name| self.project.canonical(name))
+    }
+
+    /// The same, for a command that may create it.
+    pub(crate) fn new_environment(&self, arg: &EnvironmentArg) -> Result<String> {
+        let name = self.environment(arg);
+        check_environment(&name)?;
+        Ok(name)
+    }
+
+    /// `~/.lpm`.
+    pub(crate) fn home(&self) -> Result<Home> {
+        Home::find()
+    }
+}
+
+/// Refuses a name that no policy could name.
+pub(crate) fn check_environment(name: &str) -> Result<()> {
+    let known = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    if (1..=64).contains(&name.len()) && name.bytes().all(known) {
+        return Ok(());
+    }
+    let shown = presentable(name);
+    Err(Error::usage(format!("`{shown}` is no environment's name: 1 to 64 of `A-Z a-z 0-9 . _ -`")))
+}
+
+/// Runs what waits for the network, on this thread.
+pub(crate) fn wait_for<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::failure(format!("cannot start: {error}")))?
+        .block_on(work)
+}

@@ -1,0 +1,73 @@
+//! From the command line to the exit code.
+
+use crate::args::{Args, CiCommand, Command, EnvCommand, OidcCommand};
+use crate::commands::{Session, allow, ci_pull, ci_setup, local, oidc, run_command, sync};
+use crate::error::{Error, Result};
+use crate::output;
+use clap::Parser;
+
+/// Does what the command line says and answers with the exit code.
+pub(crate) fn run() -> u8 {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help goes to standard output, mistakes to standard error; a closed pipe is no third outcome.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(lpm_core::failure::exit::USAGE);
+        }
+    };
+    let json = args.globals.json;
+    match execute(args) {
+        Ok(code) => code,
+        Err(error) => report(&error, json),
+    }
+}
+
+fn execute(args: Args) -> Result<u8> {
+    let mut session = Session::new(args.globals)?;
+    let done = |result: Result<()>| result.map(|()| 0);
+    match args.command.canonical() {
+        Command::Env(command) => env(&mut session, command),
+        Command::Ci(CiCommand::Setup(args)) => done(ci_setup::setup(&session, &args)),
+        Command::Use(_) => Err(Error::usage("`lpm use vars` is another spelling of `lpm env`")),
+    }
+}
+
+fn env(session: &mut Session, command: EnvCommand) -> Result<u8> {
+    match command {
+        EnvCommand::Set(args) => local::set(session, args),
+        EnvCommand::Get(args) => local::get(session, &args),
+        EnvCommand::List(args) => local::list(session, &args),
+        EnvCommand::Delete(args) => local::delete(session, &args),
+        EnvCommand::Import(args) => local::import(session, &args),
+        EnvCommand::Export(args) => local::export(session, &args),
+        EnvCommand::NewId => local::new_id(session),
+        EnvCommand::Push(args) => sync::push(session, &args),
+        EnvCommand::Pull(args) if args.oidc => ci_pull::pull(session, &args),
+        EnvCommand::Pull(args) => sync::pull(session, &args),
+        EnvCommand::Log(args) => sync::log(session, &args),
+        EnvCommand::Run(args) => return run_command::run(session, &args),
+        EnvCommand::Oidc(command) => return policies(session, command),
+    }
+    .map(|()| 0)
+}
+
+fn policies(session: &mut Session, command: OidcCommand) -> Result<u8> {
+    match command {
+        OidcCommand::Allow(args) => allow::allow(session, &args),
+        OidcCommand::List => oidc::list(session),
+        OidcCommand::Revoke(args) => oidc::revoke(session, &args.policy),
+        OidcCommand::Disable => oidc::disable(session),
+        OidcCommand::Repin(args) => oidc::repin(session, &args),
+        OidcCommand::Explain(args) => return oidc::explain(session, &args),
+    }
+    .map(|()| 0)
+}
+
+fn report(error: &Error, json: bool) -> u8 {
+    error.lines().iter().for_each(output::note);
+    if json && output::json(&error.json()).is_err() {
+        return lpm_core::failure::exit::FAILURE;
+    }
+    error.exit_code()
+}
