@@ -120,48 +120,57 @@ begin
 end
 $$;
 
+-- What a token would meet: the inputs of the decision, and its outcome.
+create type lpm.rehearsal as (refusal lpm_api.answer, provider text, claims bytea, facts text, granted boolean, reason text, unknown_claims text[]);
+
 -- What a token with these claims would meet, without deciding anything: shared by lpm.explain and its HTTP twin.
-create function lpm.dry_run(vault_id text, issuer text, claims bytea, environment text,
-                            out provider text, out claims bytea, out facts text, out granted boolean, out reason text, out refusal lpm_api.answer)
+-- Runs in the caller's rights. Without an issuer the claims are a person's draft, and are completed.
+create function lpm.rehearse(vault_id text, issuer text, claims bytea, environment text) returns lpm.rehearsal
 language plpgsql volatile parallel unsafe
 set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_variable
 declare
-    given bytea := $3;
-    named text := $2;
+    rehearsal lpm.rehearsal;
+    named text := rehearse.issuer;
+    draft record;
     trusted record;
     job record;
     verdict record;
 begin
-    -- claims that people typed may leave out what does not matter here; a verified token's claims are complete
+    rehearsal.claims := rehearse.claims;
     if named is null then
-        select c.claims, c.issuer, c.refusal into given, named, refusal
-          from lpm.complete_claims($3, (select i.issuer from lpm.issuers i where i.provider = 'github' and i.is_default),
-                                   (select i.issuer from lpm.issuers i where i.provider = 'gitlab' and i.is_default)) c;
-        if refusal is not null then
-            return;
+        select * into draft from lpm.complete_claims(rehearse.claims, json_build_object(
+            'github', (select i.issuer from lpm.issuers i where i.provider = 'github' and i.is_default),
+            'gitlab', (select i.issuer from lpm.issuers i where i.provider = 'gitlab' and i.is_default),
+            'pins', coalesce((select json_agg(json_build_object('subject', n.subject, 'id', n.subject_id, 'owner_id', n.owner_id))
+                                from lpm.oidc_subject_pin n where n.vault_id = rehearse.vault_id and n.subject_id is not null), '[]'))::text);
+        if draft.refusal is not null then
+            rehearsal.refusal := draft.refusal;
+            return rehearsal;
         end if;
+        named := draft.issuer;
+        rehearsal.claims := draft.claims;
+        rehearsal.unknown_claims := draft.unknown;
     end if;
     select i.* into trusted from lpm.issuers i where i.issuer = named;
     if not found then
-        refusal := lpm.failure('token_issuer', 'issuer', named);
-        return;
+        rehearsal.refusal := lpm.failure('token_issuer', 'issuer', named);
+        return rehearsal;
     end if;
-    select * into job from lpm.read_claims(trusted.provider, named, given);
+    select * into job from lpm.read_claims(trusted.provider, named, rehearsal.claims);
     if job.refusal is not null then
-        refusal := job.refusal;
-        return;
+        rehearsal.refusal := job.refusal;
+        return rehearsal;
     end if;
-    provider := trusted.provider;
-    claims := given;
-    facts := lpm.ci_facts($1, named, job.subjects, job.subject_id, $4, true, trusted.without_job_project);
-    select * into verdict from lpm.judge(trusted.provider, given, facts);
-    granted := verdict.granted;
-    reason := verdict.reason;
-    if not granted then
-        refusal := row (verdict.status, verdict.body)::lpm_api.answer;
+    rehearsal.provider := trusted.provider;
+    rehearsal.facts := lpm.ci_facts(rehearse.vault_id, named, job.subjects, job.subject_id, rehearse.environment, true, trusted.without_job_project);
+    select * into verdict from lpm.judge(trusted.provider, rehearsal.claims, rehearsal.facts);
+    rehearsal.granted := verdict.granted;
+    rehearsal.reason := verdict.reason;
+    if not verdict.granted then
+        rehearsal.refusal := row (verdict.status, verdict.body)::lpm_api.answer;
     end if;
+    return rehearsal;
 end
 $$;
 
@@ -172,13 +181,17 @@ language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    run record;
+    rehearsal lpm.rehearsal := lpm.rehearse(explain.vault_id, null, convert_to(explain.claims, 'UTF8'), coalesce(explain.environment, 'default'));
+    typo text;
 begin
-    select * into run from lpm.dry_run(explain.vault_id, null, convert_to(explain.claims, 'UTF8'), coalesce(explain.environment, 'default'));
-    if run.facts is not null then
-        return query select c.policy, c.check, c.expected, c.actual, c.ok from lpm.explain_checks(run.provider, run.claims, run.facts) c;
+    foreach typo in array coalesce(rehearsal.unknown_claims, '{}') loop
+        raise notice 'no claim is called `%`', typo;
+    end loop;
+    if rehearsal.facts is not null then
+        return query select c.policy, c.check, c.expected, c.actual, c.ok
+                       from lpm.explain_checks(rehearsal.provider, rehearsal.claims, rehearsal.facts) c;
     end if;
     return query select null::uuid, 'outcome', 'granted',
-                        coalesce((run.refusal).body::json ->> 'error', 'granted'), coalesce(run.granted, false);
+                        coalesce((rehearsal.refusal).body::json ->> 'error', 'granted'), coalesce(rehearsal.granted, false);
 end
 $$;

@@ -274,7 +274,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     caller lpm.caller := lpm.enter_account(explain.token_hash, 'read', explain.vault_id);
-    run record;
+    rehearsal lpm.rehearsal;
 begin
     if caller.refusal is not null then
         return caller.refusal;
@@ -282,13 +282,14 @@ begin
     if not caller.owns_vault then
         return lpm.failure('vault_unknown', 'vault', explain.vault_id);
     end if;
-    select * into run from lpm.dry_run(explain.vault_id, explain.issuer, explain.claims, coalesce(explain.environment, 'default'));
-    if run.refusal is not null and run.facts is null then
-        return run.refusal;
+    rehearsal := lpm.rehearse(explain.vault_id, explain.issuer, explain.claims, coalesce(explain.environment, 'default'));
+    if rehearsal.facts is null then
+        return rehearsal.refusal;
     end if;
     return row (200, json_build_object(
-        'granted', run.granted, 'reason', run.reason, 'error', (run.refusal).body::json ->> 'error', 'hint', (run.refusal).body::json ->> 'hint',
+        'granted', rehearsal.granted, 'reason', rehearsal.reason, 'unknownClaims', rehearsal.unknown_claims,
+        'error', (rehearsal.refusal).body::json ->> 'error', 'hint', (rehearsal.refusal).body::json ->> 'hint',
         'checks', coalesce((select json_agg(json_build_object('policy', c.policy, 'check', c.check, 'expected', c.expected, 'actual', c.actual, 'ok', c.ok))
-                              from lpm.explain_checks(run.provider, run.claims, run.facts) c), '[]'))::text)::lpm_api.answer;
+                              from lpm.explain_checks(rehearsal.provider, rehearsal.claims, rehearsal.facts) c), '[]'))::text)::lpm_api.answer;
 end
 $$;

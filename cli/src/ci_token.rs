@@ -64,9 +64,12 @@ impl Source {
                 let query = [("audience", client.audience())];
                 let failed = |error: Error| {
                     let said = format!("GitHub's runtime gave no identity token: {error}");
-                    Error::answered(said, Some("ci_token".to_owned()), error.exit_code()).transient(error.is_transient())
+                    Error::answered(said, Some("ci_token".to_owned()), error.exit_code())
+                        .transient(error.is_transient())
                 };
-                let body = client::fetch("ACTIONS_ID_TOKEN_REQUEST_URL", url, &query, token, timeout).await.map_err(failed)?;
+                let body = client::fetch("ACTIONS_ID_TOKEN_REQUEST_URL", url, &query, token, timeout)
+                    .await
+                    .map_err(failed)?;
                 let reply: RuntimeReply = client::typed(&body).map_err(failed)?;
                 let value = reply.value.ok_or_else(|| failed(Error::failure("its answer has no `value`")))?;
                 Ok(Secret::from(value.expose().to_owned()))
@@ -96,8 +99,10 @@ fn no_gitlab_token(audience: &str) -> Error {
 }
 
 fn no_token(audience: &str) -> Error {
-    Error::usage("there is no OIDC token: this is neither a GitHub nor a GitLab job, and LPM_OIDC_TOKEN is not set")
-        .hint(format!("in another CI system set LPM_OIDC_TOKEN to a token for the audience {audience}"))
+    Error::usage(
+        "there is no OIDC token: this is neither a GitHub nor a GitLab job, and LPM_OIDC_TOKEN is not set",
+    )
+    .hint(format!("in another CI system set LPM_OIDC_TOKEN to a token for the audience {audience}"))
 }
 
 #[cfg(test)]
@@ -106,8 +111,11 @@ mod tests {
     use std::collections::HashMap;
 
     const AUDIENCE: &str = "https://lpm.example.com";
-    const RUNTIME: [(&str, &str); 3] =
-        [("GITHUB_ACTIONS", "true"), ("ACTIONS_ID_TOKEN_REQUEST_URL", "https://gh/x?y"), ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "rt")];
+    const RUNTIME: [(&str, &str); 3] = [
+        ("GITHUB_ACTIONS", "true"),
+        ("ACTIONS_ID_TOKEN_REQUEST_URL", "https://gh/x?y"),
+        ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "rt"),
+    ];
 
     fn found(variables: &[(&str, &str)]) -> Result<String> {
         let variables: HashMap<_, _> = variables.iter().copied().collect();
@@ -126,7 +134,8 @@ mod tests {
 
     #[test]
     fn the_first_source_wins() {
-        let mut variables = vec![("LPM_OIDC_TOKEN", " a \n"), ("LPM_GITLAB_OIDC_TOKEN", "b"), ("GITLAB_CI", "true")];
+        let mut variables =
+            vec![("LPM_OIDC_TOKEN", " a \n"), ("LPM_GITLAB_OIDC_TOKEN", "b"), ("GITLAB_CI", "true")];
         variables.extend(RUNTIME);
         assert_eq!(found(&variables).expect("found"), "LPM_OIDC_TOKEN=a");
         variables[0].1 = "";

@@ -42,7 +42,8 @@ impl Retry {
 /// How long to wait before attempt `next`, `None` where waiting is no use.
 pub(crate) fn wait(error: &Error, retry: Retry, next: u32) -> Option<Duration> {
     let transient = error.is_transient().filter(|&transient| retry.covers(transient))?;
-    let wait = transient.after.unwrap_or_else(|| Duration::from_millis(250) * 3_u32.pow(next.saturating_sub(2)));
+    let wait =
+        transient.after.unwrap_or_else(|| Duration::from_millis(250) * 3_u32.pow(next.saturating_sub(2)));
     (next <= ATTEMPTS && wait <= MAX_WAIT).then_some(wait)
 }
 
@@ -144,12 +145,20 @@ impl Client {
 /// The typed form of an answer.
 pub(crate) fn typed<T: DeserializeOwned>(body: &Secret) -> Result<T> {
     // serde's text may quote the answer, which may hold secrets.
-    serde_json::from_slice(body.expose())
-        .map_err(|_| Error::failure("the server's answer is not what this lpm expects").hint("is LPM_REGISTRY_URL a gateway of this version?"))
+    serde_json::from_slice(body.expose()).map_err(|_| {
+        Error::failure("the server's answer is not what this lpm expects")
+            .hint("is LPM_REGISTRY_URL a gateway of this version?")
+    })
 }
 
 /// Fetches a CI provider's token: another server, the same rules.
-pub(crate) async fn fetch(variable: &str, url: &str, query: &[(&str, &str)], token: &Secret, timeout: Duration) -> Result<Secret> {
+pub(crate) async fn fetch(
+    variable: &str,
+    url: &str,
+    query: &[(&str, &str)],
+    token: &Secret,
+    timeout: Duration,
+) -> Result<Secret> {
     let mut url = checked(variable, url)?;
     url.query_pairs_mut().extend_pairs(query);
     let builder = http(&url, timeout)?.get(url.clone()).header(header::AUTHORIZATION, bearer(token)?);
@@ -213,7 +222,9 @@ impl Answer {
         let status = self.status.as_u16();
         if self.status.is_redirection() {
             let to = self.header("location").and_then(|to| base.join(to).ok());
-            let to = to.map_or("another address".to_owned(), |to| format!("`{}`", printable(&to.origin().ascii_serialization())));
+            let to = to.map_or("another address".to_owned(), |to| {
+                format!("`{}`", printable(&to.origin().ascii_serialization()))
+            });
             return Error::failure(format!("the server redirects to {to}, which is not followed"))
                 .hint("set LPM_REGISTRY_URL to the gateway's own address");
         }
@@ -224,7 +235,11 @@ impl Answer {
                 let hint = reply.hint.as_deref().map(printable).unwrap_or_default();
                 Error::answered(printable(&reply.error), reply.code, exit).hint(hint)
             }
-            Err(_) => Error::answered(format!("the server answered {}", self.status), None, exit_code_of_status(status)),
+            Err(_) => Error::answered(
+                format!("the server answered {}", self.status),
+                None,
+                exit_code_of_status(status),
+            ),
         };
         let transient = self.transient(error.code());
         error.request_id(id).transient(transient)
@@ -239,7 +254,8 @@ impl Answer {
             408 | 502 | 504 => Reached::Unknown,
             _ => return None,
         };
-        let after = self.header("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+        let after =
+            self.header("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
         Some(Transient { reached, after })
     }
 }
@@ -255,7 +271,8 @@ fn transport(error: &reqwest::Error) -> Error {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    let what = if error.is_connect() { "cannot reach the server" } else { "the connection to the server failed" };
+    let what =
+        if error.is_connect() { "cannot reach the server" } else { "the connection to the server failed" };
     Error::unavailable(format!("{what}: {}", printable(&cause.to_string())), reached)
 }
 
@@ -281,7 +298,9 @@ fn audience(address: &str) -> String {
 /// An address that secrets may be sent to.
 fn checked(variable: &str, address: &str) -> Result<Url> {
     let url = Url::parse(address.trim()).ok().filter(Url::has_host);
-    let url = url.ok_or_else(|| Error::usage(format!("{variable} must be an address such as https://lpm.example.com")))?;
+    let url = url.ok_or_else(|| {
+        Error::usage(format!("{variable} must be an address such as https://lpm.example.com"))
+    })?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Error::usage(format!("{variable} must not contain a user or a password")));
     }

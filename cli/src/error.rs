@@ -9,8 +9,13 @@ use std::time::Duration;
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A failure in the user's words: never a value, a key or a token.
+///
+/// In a box, because nearly every function's result has room for one.
 #[derive(Debug)]
-pub(crate) struct Error {
+pub(crate) struct Error(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     message: String,
     hint: Option<String>,
     code: String,
@@ -42,7 +47,7 @@ pub(crate) enum Reached {
 impl Error {
     fn new(message: impl Into<String>, code: &str, exit: u8) -> Self {
         let (message, code) = (message.into(), code.to_owned());
-        Self { message, hint: None, code, request_id: None, exit, transient: None }
+        Self(Box::new(Parts { message, hint: None, code, request_id: None, exit, transient: None }))
     }
 
     /// The command or its input is wrong.
@@ -58,7 +63,7 @@ impl Error {
     /// Nobody answered.
     pub(crate) fn unavailable(message: impl Into<String>, reached: Reached) -> Self {
         let mut error = Self::new(message, "unavailable", exit::UNAVAILABLE);
-        error.transient = Some(Transient { reached, after: None });
+        error.0.transient = Some(Transient { reached, after: None });
         error
     }
 
@@ -74,63 +79,65 @@ impl Error {
 
     /// The next step.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into()).filter(|hint| !hint.is_empty());
+        self.0.hint = Some(hint.into()).filter(|hint| !hint.is_empty());
         self
     }
 
     /// The id under which the server knows the request.
     pub(crate) fn request_id(mut self, id: Option<String>) -> Self {
-        self.request_id = id;
+        self.0.request_id = id;
         self
     }
 
     /// The exit code.
     pub(crate) fn exit(mut self, exit: u8) -> Self {
-        self.exit = exit;
+        self.0.exit = exit;
         self
     }
 
     /// That it may go away by itself.
     pub(crate) fn transient(mut self, transient: Option<Transient>) -> Self {
-        self.transient = transient;
+        self.0.transient = transient;
         self
     }
 
     /// The machine code.
     pub(crate) fn code(&self) -> &str {
-        &self.code
+        &self.0.code
     }
 
     /// The exit code.
     pub(crate) fn exit_code(&self) -> u8 {
-        self.exit
+        self.0.exit
     }
 
     /// Whether it may go away by itself.
     pub(crate) fn is_transient(&self) -> Option<Transient> {
-        self.transient
+        self.0.transient
     }
 
     /// Another failure for the same request.
     pub(crate) fn replaced_by(self, failure: &Failure) -> Self {
-        let Self { hint, request_id, .. } = self;
-        Self { hint, request_id, ..failure.clone().into() }
+        let mut error = Self::from(failure.clone());
+        error.0.hint = self.0.hint.or(error.0.hint);
+        error.0.request_id = self.0.request_id;
+        error
     }
 
     /// The lines for people, without their prefix.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let hint = self.hint.iter().map(|hint| format!("hint: {hint}"));
-        let id = self.request_id.iter().map(|id| format!("request id: {id}"));
-        std::iter::once(self.message.clone()).chain(hint).chain(id).collect()
+        let hint = self.0.hint.iter().map(|hint| format!("hint: {hint}"));
+        let id = self.0.request_id.iter().map(|id| format!("request id: {id}"));
+        std::iter::once(self.0.message.clone()).chain(hint).chain(id).collect()
     }
 
     /// The object for `--json`.
     pub(crate) fn json(&self) -> serde_json::Value {
-        let mut object = json!({ "success": false, "error": self.message, "code": self.code });
-        if let Some(hint) = &self.hint {
+        let mut object = json!({ "success": false, "error": self.0.message, "code": self.0.code });
+        if let Some(hint) = &self.0.hint {
             object["hint"] = hint.as_str().into();
         }
-        if let Some(id) = &self.request_id {
+        if let Some(id) = &self.0.request_id {
             object["requestId"] = id.as_str().into();
         }
         object
@@ -139,7 +146,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
@@ -161,7 +168,10 @@ mod tests {
         assert_eq!(error.code(), "branch_not_allowed");
         let lines = error.request_id(Some("r1".into())).lines();
         assert_eq!(lines[0], "the branch `feature/x` is not allowed to pull");
-        assert!(lines[1].starts_with("hint: allow it: `lpm env oidc allow … --branch=feature/x`"), "{lines:?}");
+        assert!(
+            lines[1].starts_with("hint: allow it: `lpm env oidc allow … --branch=feature/x`"),
+            "{lines:?}"
+        );
         assert_eq!(lines[2], "request id: r1");
     }
 

@@ -44,7 +44,10 @@ impl Home {
         let path = self.key_path();
         let Some(text) = files::read(&path)?.map(Zeroizing::new) else { return Ok(None) };
         let shown = path.display();
-        let mode = std::fs::metadata(&path).map_err(|error| Error::file("read", &path, &error))?.permissions().mode();
+        let mode = std::fs::metadata(&path)
+            .map_err(|error| Error::file("read", &path, &error))?
+            .permissions()
+            .mode();
         if mode & 0o077 != 0 {
             return Err(Error::failure(format!("`{shown}` can be read by others (mode {:o})", mode & 0o777))
                 .hint(format!("if nobody has: `chmod 600 {shown}`")));
@@ -111,7 +114,8 @@ impl LocalVault<'_> {
         let (iv, sealed) = sealed.split_first_chunk().ok_or_else(unreadable)?;
         let key = sub_key(&self.home.wrapping_key()?.ok_or_else(unreadable)?)?;
         let payload = aead::open(&*key, iv, &self.aad(), sealed).map_err(|_| unreadable())?;
-        Environments::parse(&payload).map_err(|error| Error::failure(format!("the variables on this machine: {error}")))
+        Environments::parse(&payload)
+            .map_err(|error| Error::failure(format!("the variables on this machine: {error}")))
     }
 
     /// Replaces all variables.

@@ -113,8 +113,9 @@ impl Sink {
         }
         let header = format!("LPM vault secrets (env: {})\n{origin}", presentable(environment));
         let delimiter = format!("lpm_{}", uuid::Uuid::new_v4().simple());
-        let rendered = dotenv::render(self.format, &header, vars, &delimiter)
-            .map_err(|error| Error::failure(error.to_string()).hint("`--format=json` carries every name and value"))?;
+        let rendered = dotenv::render(self.format, &header, vars, &delimiter).map_err(|error| {
+            Error::failure(error.to_string()).hint("`--format=json` carries every name and value")
+        })?;
         mask(vars);
         let file = match &self.target {
             Target::Stdout | Target::Document => return data(rendered.expose()),
@@ -158,8 +159,11 @@ pub(crate) fn refuse_hijacking(vars: &Vars, allowed: &[String]) -> Result<()> {
         return Ok(());
     }
     let names = refused.join(",");
-    Err(Error::failure(format!("refused to let `{}` into a process: such a name takes it over", presentable(&names)))
-        .hint(format!("if that is what you want: `--allow-name={}`", presentable(&names))))
+    Err(Error::failure(format!(
+        "refused to let `{}` into a process: such a name takes it over",
+        presentable(&names)
+    ))
+    .hint(format!("if that is what you want: `--allow-name={}`", presentable(&names))))
 }
 
 /// Under GitHub Actions: tells the runner to hide every value, and each line of one, in all logs.
@@ -182,15 +186,17 @@ fn masks(value: &Text) -> impl Iterator<Item = String> {
 
 /// `{"env", "vars", "count"}`, without a copy of the values that outlives it.
 pub(crate) fn vars_json(environment: &str, vars: &Vars) -> Result<Secret> {
-    let object = dotenv::render(Format::Json, "", vars, "").map_err(|error| Error::failure(error.to_string()))?;
+    let object =
+        dotenv::render(Format::Json, "", vars, "").map_err(|error| Error::failure(error.to_string()))?;
     let name = serde_json::Value::from(environment).to_string();
+    let count = vars.len().to_string();
     let parts = [
         b"{\"env\": " as &[u8],
         name.as_bytes(),
         b", \"vars\": ",
         object.expose().trim_ascii_end(),
         b", \"count\": ",
-        vars.len().to_string().as_bytes(),
+        count.as_bytes(),
         b"}\n",
     ];
     Ok(Secret::new(parts.concat()))
@@ -224,7 +230,11 @@ mod tests {
             (None, Some(Format::Json), Target::Stdout, Format::Json, false),
         ] {
             let sink = sink(output, format);
-            assert_eq!((sink.target, sink.format, sink.enters_process), (target, expected, enters), "{output:?}");
+            assert_eq!(
+                (sink.target, sink.format, sink.enters_process),
+                (target, expected, enters),
+                "{output:?}"
+            );
         }
     }
 
@@ -236,17 +246,23 @@ mod tests {
         };
         assert_eq!(Sink::new(&args(None, None), true).expect("fine").target, Target::Document);
         assert!(Sink::new(&args(Some("x"), None), true).is_ok());
-        for (output, format) in [(Some("-"), None), (None, Some(Format::Dotenv)), (None, Some(Format::Json))] {
+        for (output, format) in [(Some("-"), None), (None, Some(Format::Dotenv)), (None, Some(Format::Json))]
+        {
             assert_eq!(Sink::new(&args(output, format), true).err().map(|error| error.exit_code()), Some(2));
         }
     }
 
     #[test]
     fn hijacking_names_are_refused_together_unless_listed() {
-        let vars = vars(&[("API_KEY", "x"), ("LD_PRELOAD", "hush"), ("NODE_OPTIONS", "hush"), ("PATH", "hush")]);
+        let vars =
+            vars(&[("API_KEY", "x"), ("LD_PRELOAD", "hush"), ("NODE_OPTIONS", "hush"), ("PATH", "hush")]);
         let error = refuse_hijacking(&vars, &["PATH".into()]).expect_err("two are not listed");
         let said = error.lines().join("\n");
-        assert!(said.contains("`LD_PRELOAD,NODE_OPTIONS`") && said.contains("--allow-name=LD_PRELOAD,NODE_OPTIONS"), "{said}");
+        assert!(
+            said.contains("`LD_PRELOAD,NODE_OPTIONS`")
+                && said.contains("--allow-name=LD_PRELOAD,NODE_OPTIONS"),
+            "{said}"
+        );
         assert!(!said.contains("hush"));
         let all = ["PATH", "LD_PRELOAD", "NODE_OPTIONS"].map(str::to_owned);
         assert!(refuse_hijacking(&vars, &all).is_ok());
@@ -260,13 +276,20 @@ mod tests {
         assert_eq!(of("50%\r"), ["::add-mask::50%25%0D\n"]);
         assert_eq!(
             of("line one\n\n  \nline%two\r\n"),
-            ["::add-mask::line one%0A%0A  %0Aline%25two%0D%0A\n", "::add-mask::line one\n", "::add-mask::line%25two\n"]
+            [
+                "::add-mask::line one%0A%0A  %0Aline%25two%0D%0A\n",
+                "::add-mask::line one\n",
+                "::add-mask::line%25two\n"
+            ]
         );
-        assert_eq!(of("::add-mask::x\n::set-env::y"), [
-            "::add-mask::::add-mask::x%0A::set-env::y\n",
-            "::add-mask::::add-mask::x\n",
-            "::add-mask::::set-env::y\n"
-        ]);
+        assert_eq!(
+            of("::add-mask::x\n::set-env::y"),
+            [
+                "::add-mask::::add-mask::x%0A::set-env::y\n",
+                "::add-mask::::add-mask::x\n",
+                "::add-mask::::set-env::y\n"
+            ]
+        );
         assert!(of("").is_empty() && of(" \n\t").is_empty());
     }
 

@@ -7,7 +7,6 @@
 use crate::error::{Error, Result};
 use crate::files;
 use lpm_core::json::{self, Limits, Value};
-use serde::Serialize as _;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 use std::os::unix::fs::PermissionsExt;
@@ -63,7 +62,8 @@ impl Project {
         let mut out = Vec::new();
         let formatter = serde_json::ser::PrettyFormatter::with_indent(self.indent.as_bytes());
         let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
-        serialize_object(&self.document, &mut serializer).map_err(|error| Error::failure(error.to_string()))?;
+        serialize_object(&self.document, &mut serializer)
+            .map_err(|error| Error::failure(error.to_string()))?;
         out.push(b'\n');
         files::write(&self.file, &out, files::SHARED)?;
         if let Some(mode) = self.mode {
@@ -155,7 +155,8 @@ impl Project {
             schema.push(("envSchema".to_owned(), flat.clone()));
         }
         let aliases = self.get("env").and_then(Value::as_object).unwrap_or_default();
-        let aliases: Vec<_> = aliases.iter().filter_map(|(alias, to)| Some((alias.clone(), described(to)?))).collect();
+        let aliases: Vec<_> =
+            aliases.iter().filter_map(|(alias, to)| Some((alias.clone(), described(to)?))).collect();
         if !aliases.is_empty() {
             schema.push(("envConfig".to_owned(), Value::Object(aliases)));
         }

@@ -1,7 +1,8 @@
 //! Claims: what the audit and the lookups need of them, read by the core's one strict parser.
 
 use crate::answer::{Answer, refusal};
-use lpm_core::claims::{Claims, Provider};
+use crate::policy::stored_badly;
+use lpm_core::claims::{Claims, Provider, draft};
 use lpm_core::failure::{Code, Failure};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
@@ -94,73 +95,24 @@ fn read_claims(
     TableIterator::once(row)
 }
 
-/// Claims that a person typed, completed with what only a signed token has and no rule looks at.
-///
-/// `iss` defaults to the default issuer of the provider that the claims look like (`repository`: GitHub,
-/// `project_path` or `project_id`: GitLab). Ids that are left out become `unknown`: a check of a pinned id
-/// then shows that it was not given, and fails.
-#[pg_extern(immutable, parallel_safe)]
+/// Claims that a person typed, completed from what is known: see [`draft`].
+#[pg_extern(immutable, strict, parallel_safe)]
 #[expect(clippy::type_complexity, reason = "the columns of one row")]
 fn complete_claims(
     claims: &[u8],
-    github_issuer: Option<&str>,
-    gitlab_issuer: Option<&str>,
+    known: &str,
 ) -> TableIterator<
     'static,
     (
         name!(refusal, Option<pgrx::composite_type!('static, "lpm_api.answer")>),
         name!(issuer, Option<String>),
         name!(claims, Option<Vec<u8>>),
+        name!(unknown, Option<Vec<String>>),
     ),
 > {
-    TableIterator::once(match complete(claims, github_issuer, gitlab_issuer) {
-        Ok((issuer, claims)) => (None, Some(issuer), Some(claims)),
-        Err(failure) => (Some(refusal(&failure)), None, None),
+    let known = serde_json::from_str(known).map_err(|_| stored_badly("what is known of an issuer or a pin"));
+    TableIterator::once(match known.and_then(|known| draft::complete(claims, &known)) {
+        Ok(draft) => (None, Some(draft.issuer), Some(draft.claims), Some(draft.unknown)),
+        Err(failure) => (Some(refusal(&failure)), None, None, None),
     })
-}
-
-fn complete(claims: &[u8], github: Option<&str>, gitlab: Option<&str>) -> Result<(String, Vec<u8>), Failure> {
-    use serde_json::{Map, Value, json};
-    let bad = |reason: &str| Failure::new(Code::BadRequest).with("reason", reason);
-    // The strict parser has the last word, in `read_claims`; here duplicate names are refused with it.
-    lpm_core::json::parse(claims, &lpm_core::json::Limits::CLAIMS)
-        .map_err(|problem| bad(&format!("claims: {problem}")))?;
-    let mut claims: Map<String, Value> = serde_json::from_slice(claims)
-        .map_err(|_| bad("claims must be a JSON object, such as '{\"repository\": \"acme/web\"}'"))?;
-    let is_gitlab = claims.contains_key("project_path") || claims.contains_key("project_id");
-    if !is_gitlab && !claims.contains_key("repository") {
-        return Err(bad("claims need at least `repository` (GitHub) or `project_path` (GitLab)"));
-    }
-    let issuer = match claims.get("iss") {
-        Some(Value::String(issuer)) => issuer.clone(),
-        Some(_) => return Err(bad("`iss` must be a string")),
-        None => (if is_gitlab { gitlab } else { github })
-            .ok_or_else(|| bad("no issuer is trusted for these claims; name one as `iss`"))?
-            .to_owned(),
-    };
-    let owner = claims
-        .get("repository")
-        .and_then(Value::as_str)
-        .and_then(|name| name.split_once('/'))
-        .map(|(owner, _)| owner.to_owned());
-    let mut complete = |name: &str, value: Value| {
-        claims.entry(name).or_insert(value);
-    };
-    complete("iss", json!(issuer));
-    complete("aud", json!("https://lpm.dev"));
-    complete("jti", json!("explained"));
-    complete("iat", json!(0));
-    complete("exp", json!(1));
-    let required: &[&str] = if is_gitlab {
-        &["project_id", "project_path", "job_id", "pipeline_id"]
-    } else {
-        &["repository_id", "repository_owner_id"]
-    };
-    for name in required {
-        complete(name, json!("unknown"));
-    }
-    if let Some(owner) = owner {
-        complete("repository_owner", json!(owner));
-    }
-    Ok((issuer, Value::Object(claims).to_string().into_bytes()))
 }

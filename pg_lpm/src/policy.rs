@@ -4,7 +4,7 @@ use crate::answer::{Answer, refusal};
 use lpm_core::claims::Provider;
 use lpm_core::failure::{Code, Failure};
 use lpm_core::policy::Policy;
-use lpm_core::token::KeySet;
+use lpm_core::token::{KeySet, algorithm};
 use pgrx::prelude::*;
 
 /// The policy that a request's body asks for, or why it cannot be.
@@ -90,14 +90,11 @@ fn issuer_problem(
         if algorithms.is_empty() {
             return Some("algorithms must name at least one, such as {RS256}".to_owned());
         }
-        const ALLOWED: [&str; 6] = ["RS256", "RS384", "RS512", "ES256", "ES384", "EdDSA"];
-        if let Some(unknown) =
-            algorithms.iter().find(|name| !name.as_deref().is_some_and(|name| ALLOWED.contains(&name)))
-        {
+        let unknown = |name: &&Option<String>| name.as_deref().and_then(algorithm).is_none();
+        if let Some(name) = algorithms.iter().find(unknown) {
+            let name = name.as_deref().unwrap_or("null");
             return Some(format!(
-                "the algorithm {} is not one of {}",
-                unknown.as_deref().unwrap_or("null"),
-                ALLOWED.join(", ")
+                "`{name}` is no signature algorithm that can be trusted: use RS256, or another of RS, PS, ES or EdDSA"
             ));
         }
     }

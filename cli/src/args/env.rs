@@ -44,7 +44,9 @@ Examples:
   lpm env export --format=docker --output=app.env  for docker run --env-file app.env")]
     Export(ExportArgs),
     /// Encrypt the vault and upload it
-    #[command(after_help = "Examples:\n  lpm env push\n  lpm env push --force        replaces a version that this machine has not seen")]
+    #[command(
+        after_help = "Examples:\n  lpm env push\n  lpm env push --force        replaces a version that this machine has not seen"
+    )]
     Push(PushArgs),
     /// Download the vault, or in CI one environment of it (--oidc)
     #[command(after_help = "\
@@ -72,7 +74,9 @@ The command's exit code is passed on.")]
     #[command(after_help = "Examples:\n  lpm env log\n  lpm env log --all --json")]
     Log(LogArgs),
     /// Take a new vault id, where the present one belongs to someone else
-    #[command(after_help = "Example:\n  lpm env new-id && lpm env push\n\nThe variables on this machine move along.")]
+    #[command(
+        after_help = "Example:\n  lpm env new-id && lpm env push\n\nThe variables on this machine move along."
+    )]
     NewId,
     /// Who may pull which environment in CI
     #[command(subcommand, subcommand_required = true)]
@@ -139,7 +143,7 @@ pub(crate) struct OutputArgs {
     /// Write to FILE (mode 0600, in one step); `-` prints export lines for eval "$(…)"
     #[arg(long, env = "LPM_OUTPUT", value_name = "FILE|-", hide_env_values = true)]
     pub output: Option<String>,
-    /// The form: dotenv, shell, json, docker, github (appends to $GITHUB_ENV)
+    /// The form: dotenv, shell, json, docker, github (appends to `$GITHUB_ENV`)
     #[arg(long, env = "LPM_FORMAT", value_name = "FORMAT", value_parser = parse_format, hide_env_values = true)]
     pub format: Option<Format>,
     #[command(flatten)]
@@ -149,7 +153,7 @@ pub(crate) struct OutputArgs {
 /// Names that are refused unless listed.
 #[derive(Args, Clone)]
 pub(crate) struct AllowNameArg {
-    /// Let this variable into a process although its name takes one over (PATH, LD_*, NODE_OPTIONS, GITHUB_*, …)
+    /// Let this variable into a process although its name takes one over (`PATH`, `LD_*`, `GITHUB_*`, …)
     #[arg(
         long,
         env = "LPM_ALLOW_NAME",

@@ -6,8 +6,8 @@ mod oidc;
 
 pub(crate) use ci::{CiCommand, SetupArgs, System};
 pub(crate) use env::{
-    AllowNameArg, DeleteArgs, EnvCommand, EnvironmentArg, ExportArgs, GetArgs, ImportArgs, LogArgs, OutputArgs, PullArgs, PushArgs,
-    RunArgs, SetArgs,
+    AllowNameArg, DeleteArgs, EnvCommand, EnvironmentArg, ExportArgs, GetArgs, ImportArgs, LogArgs,
+    OutputArgs, PullArgs, PushArgs, RunArgs, SetArgs,
 };
 pub(crate) use oidc::{AllowArgs, ExplainArgs, OidcCommand, RepinArgs};
 
@@ -23,7 +23,12 @@ pub(crate) const DEFAULT_REGISTRY: &str = "https://lpm.dev";
 /// encrypted on this machine; the server stores ciphertext. CI gets one environment of one vault when a
 /// policy of yours says so.
 #[derive(Parser)]
-#[command(name = "lpm", version, max_term_width = 100, subcommand_required = true, after_help = "\
+#[command(
+    name = "lpm",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    after_help = "\
 Examples:
   lpm env set API_KEY --env=production        asks for the value
   lpm env push                                encrypts and uploads the vault
@@ -33,7 +38,8 @@ Examples:
   lpm env pull --oidc --env=production --output=.env
                                               the step in the workflow
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 denied, 4 nobody answered.")]
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 denied, 4 nobody answered."
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub globals: Globals,

@@ -26,10 +26,14 @@ Policies only ever add: `lpm env oidc list` shows them, `revoke` takes one back.
     #[command(after_help = "Example:\n  lpm env oidc revoke 0192f0c4-7b1e-7c3a-9c55-3f6a5d0f7a11")]
     Revoke(RevokeArgs),
     /// Close this vault to CI: the server forgets the escrow
-    #[command(after_help = "Example:\n  lpm env oidc disable\n\nThe policies stay; `lpm env oidc allow` opens the vault again.")]
+    #[command(
+        after_help = "Example:\n  lpm env oidc disable\n\nThe policies stay; `lpm env oidc allow` opens the vault again."
+    )]
     Disable,
     /// Accept the new ids of a repository or project that was re-created or transferred
-    #[command(after_help = "Examples:\n  lpm env oidc repin repo:acme/web\n  lpm env oidc repin --project=acme/web")]
+    #[command(
+        after_help = "Examples:\n  lpm env oidc repin repo:acme/web\n  lpm env oidc repin --project=acme/web"
+    )]
     Repin(RepinArgs),
     /// Show why a job would be granted or denied: every policy, every check
     #[command(after_help = "\

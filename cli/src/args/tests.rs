@@ -3,9 +3,31 @@ use clap::CommandFactory;
 
 /// Flags whose meaning belongs to one call: a variable left over from another one must not widen it.
 const WITHOUT_VARIABLE: &[&str] = &[
-    "all", "replace", "force", "repo", "project", "env", "all-environments", "branch", "all-branches", "tag", "event",
-    "allow-forks", "ci-environment", "workflow", "reusable-workflow", "protected-only", "runner", "audience", "issuer",
-    "repository-id", "owner-id", "project-id", "claims", "help", "version",
+    "all",
+    "replace",
+    "force",
+    "repo",
+    "project",
+    "env",
+    "all-environments",
+    "branch",
+    "all-branches",
+    "tag",
+    "event",
+    "allow-forks",
+    "ci-environment",
+    "workflow",
+    "reusable-workflow",
+    "protected-only",
+    "runner",
+    "audience",
+    "issuer",
+    "repository-id",
+    "owner-id",
+    "project-id",
+    "claims",
+    "help",
+    "version",
 ];
 
 fn each(command: &clap::Command, path: &str, check: &mut dyn FnMut(&str, &clap::Command)) {
@@ -76,10 +98,15 @@ fn no_help_shows_the_value_of_a_variable() {
 #[test]
 fn the_product_page_works_as_written() {
     let args = allow("lpm env oidc allow --provider=github --repo=owner/repo --branch=main --env=production");
-    assert_eq!((args.repo.as_deref(), args.env.as_slice()), (Some("owner/repo"), &["production".to_owned()][..]));
+    assert_eq!(
+        (args.repo.as_deref(), args.env.as_slice()),
+        (Some("owner/repo"), &["production".to_owned()][..])
+    );
     assert!(matches!(env("lpm env oidc list"), EnvCommand::Oidc(OidcCommand::List)));
     assert!(matches!(env("lpm env oidc revoke p1"), EnvCommand::Oidc(OidcCommand::Revoke(_))));
-    let EnvCommand::Pull(pull) = env("lpm env pull --oidc --env=production --output=.env") else { panic!("pull") };
+    let EnvCommand::Pull(pull) = env("lpm env pull --oidc --env=production --output=.env") else {
+        panic!("pull")
+    };
     assert!(pull.oidc && pull.output.output.as_deref() == Some(".env"));
     assert!(matches!(env("lpm env push"), EnvCommand::Push(_)));
 }

@@ -1,13 +1,20 @@
 use super::*;
 
 fn refused(address: &str) -> String {
-    checked("LPM_REGISTRY_URL", address).err().unwrap_or_else(|| panic!("{address} is accepted")).lines().join("; ")
+    checked("LPM_REGISTRY_URL", address)
+        .err()
+        .unwrap_or_else(|| panic!("{address} is accepted"))
+        .lines()
+        .join("; ")
 }
 
 fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Answer {
     Answer {
         status: StatusCode::from_u16(status).expect("a status"),
-        headers: headers.iter().map(|&(name, value)| (name.parse().expect("a name"), value.parse().expect("a value"))).collect(),
+        headers: headers
+            .iter()
+            .map(|&(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")))
+            .collect(),
         body: Secret::from(body.to_owned()),
     }
 }
@@ -19,8 +26,14 @@ fn base() -> Url {
 #[test]
 fn https_and_plain_http_on_this_machine_are_accepted() {
     for address in [
-        "https://lpm.dev", "https://lpm.dev/", "https://lpm.dev:8443/base", "http://localhost:8080", "http://127.0.0.1",
-        "http://127.8.9.1:1", "http://[::1]:8080/", " https://lpm.dev ",
+        "https://lpm.dev",
+        "https://lpm.dev/",
+        "https://lpm.dev:8443/base",
+        "http://localhost:8080",
+        "http://127.0.0.1",
+        "http://127.8.9.1:1",
+        "http://[::1]:8080/",
+        " https://lpm.dev ",
     ] {
         assert!(checked("LPM_REGISTRY_URL", address).is_ok(), "{address}");
     }
@@ -29,8 +42,16 @@ fn https_and_plain_http_on_this_machine_are_accepted() {
 #[test]
 fn plain_http_elsewhere_is_refused() {
     for address in [
-        "http://lpm.dev", "http://10.0.0.1", "http://localhost.evil.com", "http://127.0.0.1.evil.com", "http://[::2]",
-        "http://0.0.0.0", "http://evil.com#localhost", "http://evil.com/?localhost", "HTTP://LPM.DEV", "http://[::ffff:10.0.0.1]",
+        "http://lpm.dev",
+        "http://10.0.0.1",
+        "http://localhost.evil.com",
+        "http://127.0.0.1.evil.com",
+        "http://[::2]",
+        "http://0.0.0.0",
+        "http://evil.com#localhost",
+        "http://evil.com/?localhost",
+        "HTTP://LPM.DEV",
+        "http://[::ffff:10.0.0.1]",
     ] {
         assert!(refused(address).contains("plain http://"), "{address}");
     }
@@ -52,7 +73,8 @@ fn what_is_no_address_is_refused() {
 #[test]
 fn segments_and_parameters_are_encoded() {
     let base = Url::parse("https://lpm.dev/base/").expect("an address");
-    let url = url(&base, &["api", "vaults", "a/b?c#d %é", "sync"], &[("env", "x&y=z")]).expect("it can be made");
+    let url =
+        url(&base, &["api", "vaults", "a/b?c#d %é", "sync"], &[("env", "x&y=z")]).expect("it can be made");
     assert_eq!(url.as_str(), "https://lpm.dev/base/api/vaults/a%2Fb%3Fc%23d%20%25%C3%A9/sync?env=x%26y%3Dz");
     let plain = super::url(&self::base(), &["api", "vaults"], &[]).expect("it can be made");
     assert_eq!(plain.as_str(), "https://lpm.example.com/api/vaults");
@@ -61,7 +83,11 @@ fn segments_and_parameters_are_encoded() {
 #[test]
 fn a_segment_cannot_climb() {
     for id in ["..", ".", ""] {
-        assert_eq!(url(&base(), &["api", "vaults", id, "sync"], &[]).err().map(|error| error.exit_code()), Some(2), "{id:?}");
+        assert_eq!(
+            url(&base(), &["api", "vaults", id, "sync"], &[]).err().map(|error| error.exit_code()),
+            Some(2),
+            "{id:?}"
+        );
     }
     for id in ["../x", "..%2F", "%2e%2e"] {
         let url = url(&base(), &["api", "vaults", id, "sync"], &[]).expect("it can be made");
@@ -83,7 +109,8 @@ fn the_audience_is_the_address_without_closing_slash() {
 
 #[test]
 fn a_refusal_keeps_text_hint_code_and_id() {
-    let body = r#"{"error":"the branch `x` is not allowed to pull","code":"branch_not_allowed","hint":"allow it"}"#;
+    let body =
+        r#"{"error":"the branch `x` is not allowed to pull","code":"branch_not_allowed","hint":"allow it"}"#;
     let error = answer(403, &[("x-request-id", "r1")], body).refusal(&base());
     assert_eq!(error.exit_code(), exit::DENIED);
     assert_eq!(error.lines(), ["the branch `x` is not allowed to pull", "hint: allow it", "request id: r1"]);

@@ -64,7 +64,13 @@ pub(crate) fn fetch(session: &Session, environment: &EnvironmentArg) -> Result<P
     })
 }
 
-async fn once(client: &Client, token: &Secret, vault_id: &str, env: Option<String>, owner: Option<uuid::Uuid>) -> Result<Secret> {
+async fn once(
+    client: &Client,
+    token: &Secret,
+    vault_id: &str,
+    env: Option<String>,
+    owner: Option<uuid::Uuid>,
+) -> Result<Secret> {
     let oidc_token = token.expose_str().unwrap_or_default().to_owned();
     let body = ExchangeRequest { oidc_token, vault_id: vault_id.to_owned(), env, owner };
     let request = Request {

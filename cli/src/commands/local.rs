@@ -34,7 +34,9 @@ fn assignments(arguments: Vec<String>) -> Result<Vec<(String, Text)>> {
     let arguments: Vec<Zeroizing<String>> = arguments.into_iter().map(Zeroizing::new).collect();
     let split: Vec<(&str, Option<&str>)> = arguments
         .iter()
-        .map(|argument| argument.split_once('=').map_or((argument.as_str(), None), |(name, value)| (name, Some(value))))
+        .map(|argument| {
+            argument.split_once('=').map_or((argument.as_str(), None), |(name, value)| (name, Some(value)))
+        })
         .collect();
     for (i, (name, _)) in split.iter().enumerate() {
         check_name(name)?;
@@ -47,7 +49,10 @@ fn assignments(arguments: Vec<String>) -> Result<Vec<(String, Text)>> {
         return Err(Error::usage("standard input can be the value of one variable only")
             .hint("`lpm env import -` reads many, as a .env file"));
     }
-    split.into_iter().map(|(name, value)| Ok((name.to_owned(), value.map_or_else(|| ask(name), |v| Ok(v.into()))?))).collect()
+    split
+        .into_iter()
+        .map(|(name, value)| Ok((name.to_owned(), value.map_or_else(|| ask(name), |v| Ok(v.into()))?)))
+        .collect()
 }
 
 fn check_name(name: &str) -> Result<()> {
@@ -55,19 +60,23 @@ fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     let shown = presentable(name);
-    Err(Error::usage(format!("`{shown}` is no name of an environment variable: letters, digits and `_`, no digit first")))
+    Err(Error::usage(format!(
+        "`{shown}` is no name of an environment variable: letters, digits and `_`, no digit first"
+    )))
 }
 
 /// A value that was not on the command line: typed without being shown, or all of standard input.
 fn ask(name: &str) -> Result<Text> {
-    let failed = |error: std::io::Error| Error::failure(format!("cannot read the value of `{name}`: {error}"));
+    let failed =
+        |error: std::io::Error| Error::failure(format!("cannot read the value of `{name}`: {error}"));
     let mut stdin = std::io::stdin();
     if stdin.is_terminal() {
         return rpassword::prompt_password(format!("{name}: ")).map(Text::new).map_err(failed);
     }
     let mut value = Zeroizing::new(String::new());
     stdin.read_to_string(&mut value).map_err(failed)?;
-    let line = value.strip_suffix('\n').map_or(value.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    let line =
+        value.strip_suffix('\n').map_or(value.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     Ok(Text::from(line))
 }
 
@@ -105,7 +114,9 @@ pub(crate) fn list(session: &Session, args: &EnvironmentArg) -> Result<()> {
     if session.json() {
         let environments: serde_json::Map<_, _> =
             all.0.iter().map(|(name, vars)| (name.clone(), vars.keys().cloned().collect())).collect();
-        return output::json(&json!({ "vaultId": vault, "environments": environments, "count": all.count() }));
+        return output::json(
+            &json!({ "vaultId": vault, "environments": environments, "count": all.count() }),
+        );
     }
     if all.count() == 0 {
         note("the vault is empty on this machine; `lpm env pull` downloads it, `lpm env set KEY` begins it");
@@ -131,7 +142,9 @@ pub(crate) fn delete(session: &Session, args: &DeleteArgs) -> Result<()> {
         for name in &args.names {
             if vars.remove(name).is_none() {
                 let name = presentable(name);
-                return Err(Error::failure(format!("`{name}` is not set in `{environment}`, so nothing was deleted")));
+                return Err(Error::failure(format!(
+                    "`{name}` is not set in `{environment}`, so nothing was deleted"
+                )));
             }
         }
         if vars.is_empty() {
@@ -140,9 +153,11 @@ pub(crate) fn delete(session: &Session, args: &DeleteArgs) -> Result<()> {
         Ok(())
     })?;
     let count = deleted.len();
-    done(session, json!({ "success": true, "vaultId": vault, "env": environment, "deleted": deleted }), || {
-        format!("deleted {} from `{environment}`; `lpm env push` uploads the vault", variables(count))
-    })
+    done(
+        session,
+        json!({ "success": true, "vaultId": vault, "env": environment, "deleted": deleted }),
+        || format!("deleted {} from `{environment}`; `lpm env push` uploads the vault", variables(count)),
+    )
 }
 
 /// `lpm env import`.
@@ -167,7 +182,10 @@ pub(crate) fn import(session: &mut Session, args: &ImportArgs) -> Result<()> {
     let document = json!({ "success": true, "vaultId": vault, "env": environment, "count": count, "added": changes.added,
                            "changed": changes.changed, "removed": changes.removed });
     done(session, document, || {
-        format!("imported {} into `{environment}`: {changes}; `lpm env push` uploads the vault", variables(count))
+        format!(
+            "imported {} into `{environment}`: {changes}; `lpm env push` uploads the vault",
+            variables(count)
+        )
     })
 }
 
@@ -179,7 +197,8 @@ fn read_dotenv(file: &str) -> Result<Vars> {
     } else {
         std::fs::File::open(file).and_then(|mut open| open.read_to_string(&mut text)).map_err(failed)?;
     }
-    let pairs = dotenv::parse(&text).map_err(|error| Error::usage(format!("`{}` {error}", presentable(file))))?;
+    let pairs =
+        dotenv::parse(&text).map_err(|error| Error::usage(format!("`{}` {error}", presentable(file))))?;
     Ok(pairs.into_iter().map(|(name, value)| (name, Text::new(value))).collect())
 }
 
@@ -230,7 +249,11 @@ pub(crate) fn vars(session: &Session, environment: &str) -> Result<Vars> {
 }
 
 /// Loads, changes and saves a vault while nobody else does.
-pub(crate) fn change(session: &Session, vault: &str, change: impl FnOnce(&mut Environments) -> Result<()>) -> Result<()> {
+pub(crate) fn change(
+    session: &Session,
+    vault: &str,
+    change: impl FnOnce(&mut Environments) -> Result<()>,
+) -> Result<()> {
     let home = session.home()?;
     let local: LocalVault<'_> = home.vault(vault);
     let _lock = local.lock()?;
@@ -240,7 +263,11 @@ pub(crate) fn change(session: &Session, vault: &str, change: impl FnOnce(&mut En
 }
 
 /// The result: a document for `--json`, else a sentence for people.
-pub(crate) fn done(session: &Session, document: serde_json::Value, sentence: impl FnOnce() -> String) -> Result<()> {
+pub(crate) fn done(
+    session: &Session,
+    document: serde_json::Value,
+    sentence: impl FnOnce() -> String,
+) -> Result<()> {
     if session.json() {
         return output::json(&document);
     }
@@ -281,8 +308,13 @@ impl Changes {
         let nothing = Vars::new();
         let names: std::collections::BTreeSet<_> = old.0.keys().chain(new.0.keys()).collect();
         names.into_iter().fold(Self::default(), |sum, name| {
-            let part = Self::between(old.0.get(name).unwrap_or(&nothing), new.0.get(name).unwrap_or(&nothing), true);
-            Self { added: sum.added + part.added, changed: sum.changed + part.changed, removed: sum.removed + part.removed }
+            let part =
+                Self::between(old.0.get(name).unwrap_or(&nothing), new.0.get(name).unwrap_or(&nothing), true);
+            Self {
+                added: sum.added + part.added,
+                changed: sum.changed + part.changed,
+                removed: sum.removed + part.removed,
+            }
         })
     }
 }

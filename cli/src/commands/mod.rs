@@ -61,8 +61,12 @@ impl Session {
         let token = std::env::var("LPM_TOKEN").unwrap_or_default();
         if token.trim().is_empty() {
             let failure = Failure::new(Code::Unauthorized);
-            return Err(Error::answered("LPM_TOKEN is not set", Some(failure.code.as_str().to_owned()), failure.code.exit_code())
-                .hint(failure.hint()));
+            return Err(Error::answered(
+                "LPM_TOKEN is not set",
+                Some(failure.code.as_str().to_owned()),
+                failure.code.exit_code(),
+            )
+            .hint(failure.hint()));
         }
         Ok(Secret::from(token.trim().to_owned()))
     }
@@ -71,8 +75,9 @@ impl Session {
     pub(crate) fn vault(&self) -> Result<String> {
         let id = self.globals.vault.as_deref().or(self.project.vault());
         id.map(str::to_owned).ok_or_else(|| {
-            Error::failure("there is no vault here: no lpm.json names one")
-                .hint("`lpm env set KEY` makes a vault; in CI set LPM_VAULT_ID, or check out the project first")
+            Error::failure("there is no vault here: no lpm.json names one").hint(
+                "`lpm env set KEY` makes a vault; in CI set LPM_VAULT_ID, or check out the project first",
+            )
         })
     }
 
@@ -96,7 +101,9 @@ impl Session {
     /// The vault's owner: `--owner`, else as `lpm.json` has it.
     pub(crate) fn owner(&self, vault: &str) -> Result<Option<Uuid>> {
         match &self.globals.owner {
-            Some(owner) => Uuid::parse_str(owner).map(Some).map_err(|_| Error::usage("LPM_VAULT_OWNER (`--owner`) must be a uuid")),
+            Some(owner) => Uuid::parse_str(owner)
+                .map(Some)
+                .map_err(|_| Error::usage("LPM_VAULT_OWNER (`--owner`) must be a uuid")),
             None if self.is_projects(vault) => self.project.owner(),
             None => Ok(None),
         }

@@ -35,7 +35,8 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Result<u8> {
     // Replaces this process: signals, terminal and exit code are the command's own.
     let error = command.exec();
     let exit = if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE };
-    Err(Error::failure(format!("cannot run `{}`: {error}", presentable(&program.to_string_lossy()))).exit(exit))
+    Err(Error::failure(format!("cannot run `{}`: {error}", presentable(&program.to_string_lossy())))
+        .exit(exit))
 }
 
 /// What a process's environment cannot hold.

@@ -25,7 +25,8 @@ pub(crate) fn push(session: &mut Session, args: &PushArgs) -> Result<()> {
     let home = session.home()?;
     let all = home.vault(&id).load()?;
     if all.count() == 0 {
-        return Err(Error::failure("the vault is empty on this machine, nothing to push").hint("`lpm env set KEY` begins it"));
+        return Err(Error::failure("the vault is empty on this machine, nothing to push")
+            .hint("`lpm env set KEY` begins it"));
     }
     let (encrypted_blob, wrapped_key) = seal(&all, &home.wrapping_key_or_new()?)?;
     let of_project = session.is_projects(&id);
@@ -50,7 +51,9 @@ pub(crate) fn push(session: &mut Session, args: &PushArgs) -> Result<()> {
     let (environments, count) = (all.0.values().filter(|vars| !vars.is_empty()).count(), all.count());
     let document = json!({ "success": true, "vaultId": id, "version": reply.version, "status": reply.status,
                            "environments": environments, "count": count });
-    done(session, document, || format!("pushed {} as version {} of vault {id}", variables(count), reply.version))
+    done(session, document, || {
+        format!("pushed {} as version {} of vault {id}", variables(count), reply.version)
+    })
 }
 
 /// The payload under a key of its own, and that key under the wrapping key.
@@ -58,7 +61,8 @@ fn seal(all: &Environments, wrapping_key: &Secret) -> Result<(String, String)> {
     let key = Zeroizing::new(aead::random::<32>().map_err(library)?);
     let key = Secret::new(key.to_vec());
     let payload = all.to_payload();
-    let blob = vault::seal_blob(&key, &aead::random().map_err(library)?, payload.expose()).map_err(library)?;
+    let blob =
+        vault::seal_blob(&key, &aead::random().map_err(library)?, payload.expose()).map_err(library)?;
     let wrapped = vault::wrap_key(wrapping_key, &aead::random().map_err(library)?, &key).map_err(library)?;
     Ok((blob, wrapped))
 }
@@ -103,8 +107,10 @@ pub(crate) fn pull(session: &mut Session, args: &PullArgs) -> Result<()> {
         None if session.json() => {
             let environments: serde_json::Map<_, _> =
                 new.0.iter().map(|(name, vars)| (name.clone(), vars.len().into())).collect();
-            output::json(&json!({ "success": true, "vaultId": id, "version": reply.version, "environments": environments,
-                                  "count": count, "added": changes.added, "changed": changes.changed, "removed": changes.removed }))
+            output::json(
+                &json!({ "success": true, "vaultId": id, "version": reply.version, "environments": environments,
+                                  "count": count, "added": changes.added, "changed": changes.changed, "removed": changes.removed }),
+            )
         }
         None => Ok(()),
     }
@@ -135,14 +141,19 @@ fn open(reply: &PullReply, wrapping_key: Option<&Secret>, token: &Secret) -> Res
             key
         }
     };
-    let damaged = |_| Error::failure("the server's copy of the vault is damaged: it does not open with its own key");
+    let damaged =
+        |_| Error::failure("the server's copy of the vault is damaged: it does not open with its own key");
     let payload = vault::open_blob(&key, &reply.encrypted_blob).map_err(damaged)?;
     Environments::parse(&payload).map_err(|error| error.failure().into())
 }
 
 /// Another machine's key has encrypted the vault.
 pub(crate) fn does_not_open(has_key: bool) -> Error {
-    let what = if has_key { "this machine's vault key does not open the server's copy" } else { "this machine has no vault key" };
+    let what = if has_key {
+        "this machine's vault key does not open the server's copy"
+    } else {
+        "this machine has no vault key"
+    };
     Error::failure(what).hint("copy ~/.lpm/.vault-key from the machine that pushed last, or push from there")
 }
 
@@ -204,7 +215,8 @@ fn described(entry: &Value) -> String {
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
         _ => None,
     };
-    let mut line: Vec<String> = ["createdAt", "action"].iter().filter_map(|name| text(&entry[*name])).collect();
+    let mut line: Vec<String> =
+        ["createdAt", "action"].iter().filter_map(|name| text(&entry[*name])).collect();
     let metadata = &entry["metadata"];
     line.extend(FIRST.iter().filter_map(|name| text(&metadata[*name])));
     let rest = metadata.as_object().into_iter().flatten().filter(|(name, _)| !FIRST.contains(&name.as_str()));
@@ -262,7 +274,10 @@ mod tests {
         assert_eq!(opened.0["production"]["A"].expose(), "s3cret");
         let (again, wrapped_again) = seal(&all, &key(WRAPPING_KEY)).expect("sealed");
         assert!(again != blob && wrapped_again != wrapped);
-        assert!(open(&reply(&again, &wrapped), Some(&key(WRAPPING_KEY)), &token()).is_err(), "another push's key");
+        assert!(
+            open(&reply(&again, &wrapped), Some(&key(WRAPPING_KEY)), &token()).is_err(),
+            "another push's key"
+        );
     }
 
     #[test]

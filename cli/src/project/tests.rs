@@ -95,7 +95,9 @@ fn a_file_that_is_no_object_is_refused() {
 
 #[test]
 fn values_of_the_wrong_type_are_none() {
-    let project = Directory::with(r#"{"vault":7,"vaultSync":{"personalVersion":"3"},"env":[],"vaultOwner":"me"}"#).project();
+    let project =
+        Directory::with(r#"{"vault":7,"vaultSync":{"personalVersion":"3"},"env":[],"vaultOwner":"me"}"#)
+            .project();
     assert_eq!((project.vault(), project.version()), (None, None));
     assert_eq!(project.canonical("dev"), "dev");
     assert!(project.owner().is_err());

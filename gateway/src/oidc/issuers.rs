@@ -119,8 +119,8 @@ impl Issuers {
         if rules.algorithms.iter().any(|algorithm| format!("{algorithm:?}").starts_with("HS")) {
             anyhow::bail!("`{}` has a symmetric signature algorithm", rules.issuer);
         }
-        // The own URL last: it is the one that texts recommend.
-        rules.audiences.push(self.audience.clone());
+        // The own URL first: it is the one that texts recommend.
+        rules.audiences.insert(0, self.audience.clone());
         let source = Source {
             issuer: row.issuer,
             jwks_uri: row.jwks_uri,

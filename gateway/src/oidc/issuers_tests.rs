@@ -73,7 +73,7 @@ fn the_own_url_is_an_audience_of_every_issuer() {
     let (issuers, _) = issuers();
     assert!(issuers.apply(&rows([with("https://i", "audiences", json!([])), row("https://j")])));
     assert_eq!(issuers.get("https://i").unwrap().rules.audiences, ["https://own.example"]);
-    assert_eq!(issuers.get("https://j").unwrap().rules.audiences, ["https://lpm.dev", "https://own.example"]);
+    assert_eq!(issuers.get("https://j").unwrap().rules.audiences, ["https://own.example", "https://lpm.dev"]);
 }
 
 #[tokio::test]

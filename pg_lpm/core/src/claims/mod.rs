@@ -5,6 +5,7 @@
 //! that it can never satisfy a rule. `sub` is kept for texts only and never taken apart: it is
 //! customisable on both providers.
 
+pub mod draft;
 mod error;
 mod github;
 mod gitlab;

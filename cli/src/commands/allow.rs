@@ -1,0 +1,286 @@
+//! `lpm env oidc allow`: opens the vault to CI escrow and makes a policy.
+//!
+//! What can be refused is refused before anything is created: the policy itself, this machine's key, the
+//! server's escrow key.
+
+use super::local::done;
+use super::oidc::subject;
+use super::sync::{does_not_open, encode, fetch};
+use super::{Session, check_environment, wait_for};
+use crate::args::AllowArgs;
+use crate::client::{Bearer, Client, Request, Retry};
+use crate::error::{Error, Result};
+use crate::local::library;
+use crate::output::{self, note, printable, warn};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lpm_core::claims::Provider;
+use lpm_core::envelope::escrow::{EscrowKind, seal_escrow_random};
+use lpm_core::envelope::keyring::KeyId;
+use lpm_core::envelope::{fingerprint, vault};
+use lpm_core::failure::{Code, Failure, exit};
+use lpm_core::policy::Policy;
+use lpm_core::secret::Secret;
+use lpm_core::wire::{EscrowKeyReply, EscrowRequest};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+/// `lpm env oidc allow`.
+pub(crate) fn allow(session: &mut Session, args: &AllowArgs) -> Result<()> {
+    let policy = policy(session, args)?;
+    let (token, client) = (session.token()?, session.client()?);
+    let id = session.vault_or_new()?;
+    let body = with_vault(policy, &id);
+    let wrapping_key = session.home()?.wrapping_key()?;
+
+    let made = wait_for(async {
+        check_key(&client, &token, &id, wrapping_key.as_ref()).await?;
+        let escrow_key = escrow_key(&client, &token).await?;
+        let pinned = session.project.escrow_key().filter(|_| session.is_projects(&id));
+        check_fingerprint(&escrow_key.fingerprint, pinned, args.accept_escrow_key.as_deref())?;
+        let wrapping_key = match wrapping_key {
+            Some(key) => key,
+            None => session.home()?.wrapping_key_or_new()?,
+        };
+        let sealed = seal_escrow_random(
+            &escrow_key.id,
+            &escrow_key.public,
+            EscrowKind::Wrapping,
+            &id,
+            None,
+            &wrapping_key,
+        )
+        .map_err(library)?;
+        let policy: Value =
+            client.send(&post(&["api", "vault", "oidc", "policies"], encode(&body)?, &token)).await?;
+        let escrow = EscrowRequest { vault_id: id.clone(), wrapping_key_hex: None, sealed: Some(sealed) };
+        let request = post(&["api", "vault", "oidc", "escrow"], encode(&escrow)?, &token);
+        client.send::<Value>(&request).await.inspect_err(|_| {
+            note("the policy is made, but the vault is not open to CI yet: run the same command again");
+        })?;
+        Ok(Made { policy, escrow_key })
+    })?;
+    pin(session, &id, &made)?;
+    show(session, &id, &made)
+}
+
+/// What the server has made.
+struct Made {
+    policy: Value,
+    escrow_key: EscrowKey,
+}
+
+/// The policy that the flags describe, checked by the rules of the server.
+fn policy(session: &Session, args: &AllowArgs) -> Result<Map<String, Value>> {
+    let provider = Provider::parse(args.provider.trim())?;
+    let texts = |list: &[String]| list.iter().map(|text| Value::from(text.trim())).collect::<Vec<_>>();
+    let environments: Vec<String> =
+        args.env.iter().map(|name| session.project.canonical(name.trim())).collect();
+    environments.iter().try_for_each(|name| check_environment(name))?;
+    let branches = match (args.branch.as_slice(), args.all_branches, args.tag.is_empty()) {
+        ([], false, true) => vec![Value::from("main")],
+        (branches, ..) => texts(branches),
+    };
+    if args.all_branches && !args.tag.is_empty() {
+        return Err(Error::usage("`--all-branches` beside `--tag` would mean tags only")
+            .hint("`--branch='**' --tag=…` allows every branch and these tags"));
+    }
+    let mut body = Map::new();
+    body.insert("provider".into(), provider.as_str().into());
+    body.insert("subject".into(), subject(args.repo.as_deref(), args.project.as_deref()).into());
+    body.insert("allowedBranches".into(), branches.into());
+    body.insert("allowedEnvironments".into(), environments.into());
+    body.insert("allowForks".into(), args.allow_forks.into());
+    for (field, list) in [("allowedTags", &args.tag), ("allowedEvents", &args.event)] {
+        if !list.is_empty() {
+            body.insert(field.into(), texts(list).into());
+        }
+    }
+    for (field, value) in [
+        ("ciEnvironment", &args.ci_environment),
+        ("workflow", &args.workflow),
+        ("reusableWorkflow", &args.reusable_workflow),
+        ("runner", &args.runner),
+        ("audience", &args.audience),
+        ("issuer", &args.issuer),
+        ("repositoryId", &args.repository_id),
+        ("ownerId", &args.owner_id),
+        ("projectId", &args.project_id),
+    ] {
+        if let Some(value) = value {
+            body.insert(field.into(), value.as_str().into());
+        }
+    }
+    if args.protected_only {
+        body.insert("protectedRefOnly".into(), true.into());
+    }
+    // The server decides; but what it would refuse need not leave this machine, nor make a vault.
+    let probe = encode(&with_vault(body.clone(), "probe"))?;
+    Policy::from_request(probe.expose(), |_| Some("https://default.invalid".to_owned()))?;
+    Ok(body)
+}
+
+fn with_vault(mut body: Map<String, Value>, id: &str) -> Value {
+    body.insert("vaultId".into(), id.into());
+    Value::Object(body)
+}
+
+fn post<'a>(path: &'a [&'a str], body: Secret, token: &'a Secret) -> Request<'a> {
+    // The same policy or escrow twice is the same as once.
+    let (method, bearer, retry) = (Method::POST, Bearer::Account(token), Retry::Repeatable);
+    Request { method, path, query: &[], body: Some(body), bearer, retry }
+}
+
+/// Refuses when this machine's key does not open what the server has: CI could not open it either.
+async fn check_key(client: &Client, token: &Secret, id: &str, wrapping_key: Option<&Secret>) -> Result<()> {
+    let reply = match fetch(client, token, id).await {
+        Ok(reply) => reply,
+        Err(error) => {
+            return match Code::parse(error.code()) {
+                // Nothing pushed yet: whatever this machine pushes, its key opens.
+                Some(Code::VaultUnknown | Code::NeverPushed) => Ok(()),
+                // The plan that forbids to sync forbids this, too: said in the words for this.
+                Some(Code::PlanSync) => Err(error.replaced_by(&Failure::new(Code::PlanCiEscrow))),
+                _ => Err(error),
+            };
+        }
+    };
+    let opens = |key: &Secret| vault::open_wrapped_key(key, &reply.wrapped_key).is_ok();
+    if wrapping_key.is_some_and(opens) { Ok(()) } else { Err(does_not_open(wrapping_key.is_some())) }
+}
+
+/// The server's escrow key.
+struct EscrowKey {
+    id: KeyId,
+    public: [u8; 32],
+    /// Computed here, not taken from the server's words.
+    fingerprint: String,
+}
+
+async fn escrow_key(client: &Client, token: &Secret) -> Result<EscrowKey> {
+    let request = Request {
+        method: Method::GET,
+        path: &["api", "vault", "oidc", "escrow-key"],
+        query: &[],
+        body: None,
+        bearer: Bearer::Account(token),
+        retry: Retry::Repeatable,
+    };
+    let reply: EscrowKeyReply = client.send(&request).await?;
+    read_escrow_key(&reply)
+        .ok_or_else(|| Error::failure("the server's escrow key is not an X25519 key with an id"))
+}
+
+fn read_escrow_key(reply: &EscrowKeyReply) -> Option<EscrowKey> {
+    let public: [u8; 32] = STANDARD.decode(&reply.public_key).ok()?.try_into().ok()?;
+    let fingerprint = fingerprint(&public);
+    (fingerprint == reply.fingerprint).then_some(EscrowKey {
+        id: KeyId::parse(&reply.key_id)?,
+        public,
+        fingerprint,
+    })
+}
+
+/// Whether the server's escrow key is the one that this project trusts.
+fn check_fingerprint(shown: &str, pinned: Option<&str>, accepted: Option<&str>) -> Result<()> {
+    let (known, source) = match (accepted, pinned) {
+        (Some(accepted), _) => (accepted.trim(), "`--accept-escrow-key` names"),
+        (None, Some(pinned)) => (pinned, "lpm.json has pinned"),
+        (None, None) => return Ok(()),
+    };
+    if known == shown {
+        return Ok(());
+    }
+    let message = format!("the server's escrow key is {shown}, but {source} {}", printable(known));
+    let hint = format!("ask whoever runs the server; if they changed it: `--accept-escrow-key={shown}`");
+    Err(Error::answered(message, Some("escrow_key_changed".to_owned()), exit::DENIED).hint(hint))
+}
+
+/// Keeps in `lpm.json` whose vault it is now known to be, and which escrow key was accepted.
+fn pin(session: &mut Session, id: &str, made: &Made) -> Result<()> {
+    if !session.is_projects(id) {
+        warn("no lpm.json is about this vault, so the escrow key's fingerprint is not pinned");
+        return Ok(());
+    }
+    if let Some(owner) = made.policy["owner"].as_str().and_then(|owner| Uuid::parse_str(owner).ok()) {
+        session.project.set_owner(owner);
+    }
+    session.project.set_escrow_key(&made.escrow_key.fingerprint);
+    session.project.save()
+}
+
+fn show(session: &Session, id: &str, made: &Made) -> Result<()> {
+    let fingerprint = &made.escrow_key.fingerprint;
+    let warnings: Vec<&str> =
+        made.policy["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    warnings.iter().for_each(|text| warn(printable(text)));
+    if session.json() {
+        let mut document = made.policy.clone();
+        document["escrow"] = json!("on");
+        document["escrowKey"] = json!({ "id": made.escrow_key.id.as_str(), "fingerprint": fingerprint });
+        return output::json(&document);
+    }
+    let policy = made.policy["id"].as_str().unwrap_or("?");
+    done(session, Value::Null, || {
+        format!(
+            "policy {} is in force, the vault's key is sealed to the escrow key {fingerprint}",
+            printable(policy)
+        )
+    })?;
+    output::line(format!("Vault {} now permits:", printable(id)))?;
+    let permits = made.policy["permits"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    permits.into_iter().try_for_each(|line| output::line(format!("  {}", printable(line))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHOWN: &str = "SHA256:new";
+
+    #[test]
+    fn a_first_key_is_accepted_and_a_known_one_stays() {
+        assert!(check_fingerprint(SHOWN, None, None).is_ok());
+        assert!(check_fingerprint(SHOWN, Some(SHOWN), None).is_ok());
+        assert!(check_fingerprint(SHOWN, Some("SHA256:old"), Some(SHOWN)).is_ok());
+        assert!(check_fingerprint(SHOWN, None, Some(" SHA256:new ")).is_ok());
+    }
+
+    #[test]
+    fn another_key_is_refused_with_both_fingerprints() {
+        for (pinned, accepted) in [
+            (Some("SHA256:old"), None),
+            (Some(SHOWN), Some("SHA256:old")),
+            (None, Some("SHA256:old")),
+            (Some("SHA256:NEW"), None),
+            (Some(""), None),
+            (None, Some("")),
+        ] {
+            let error = check_fingerprint(SHOWN, pinned, accepted).expect_err("it is another key");
+            assert_eq!(error.exit_code(), exit::DENIED);
+            assert!(error.lines().join("; ").contains("--accept-escrow-key=SHA256:new"));
+        }
+    }
+
+    #[test]
+    fn the_fingerprint_is_computed_from_the_key() {
+        let public = [7; 32];
+        let reply = |key: &str, fingerprint: String| EscrowKeyReply {
+            key_id: "k1".into(),
+            public_key: key.into(),
+            fingerprint,
+        };
+        let encoded = STANDARD.encode(public);
+        assert!(read_escrow_key(&reply(&encoded, fingerprint(&public))).is_some());
+        assert!(
+            read_escrow_key(&reply(&encoded, fingerprint(&[8; 32]))).is_none(),
+            "another key's fingerprint"
+        );
+        assert!(read_escrow_key(&reply(&STANDARD.encode([7; 31]), fingerprint(&public))).is_none());
+        assert!(read_escrow_key(&reply("no base64", fingerprint(&public))).is_none());
+        let mut nameless = reply(&encoded, fingerprint(&public));
+        nameless.key_id = "a b".into();
+        assert!(read_escrow_key(&nameless).is_none());
+    }
+}
