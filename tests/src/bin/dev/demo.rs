@@ -129,10 +129,22 @@ impl Story {
     }
 }
 
-/// What a refused command said: it must be a refusal (exit code 3), and the sentence must be in it.
-fn refusal(outcome: &Outcome, text: &str) -> Result<String> {
-    let outcome = outcome.clone().exits_with(3)?;
-    let line = outcome.stderr.lines().find(|line| line.contains(text));
-    let line = line.with_context(|| format!("nothing says `{text}`, but:\n{}", outcome.stderr))?;
-    Ok(format!("denied, exit 3: {}", line.trim_start_matches("lpm: ")))
+impl Story {
+    /// What a refused command was told: it must end with exit code 3 and say `text`, and the gateway must have
+    /// answered that very request with 403 and `reason`.
+    fn refusal(&self, outcome: &Outcome, text: &str, reason: &str) -> Result<String> {
+        let said = outcome.clone().exits_with(3)?.stderr;
+        let line = said.lines().find(|line| line.contains(text));
+        let line = line.with_context(|| format!("nothing says `{text}`, but:\n{said}"))?;
+        let id = said.lines().find_map(|line| line.split_once("request id: ")).map(|(_, id)| id.trim());
+        let id = id.with_context(|| format!("no request id:\n{said}"))?;
+        let log = self.stack.gateway.log();
+        let answer =
+            log.lines().find(|line| line.contains(id)).context("the gateway has not logged the request")?;
+        ensure!(
+            answer.contains("http.status=403") && answer.contains(reason),
+            "the gateway has answered\n{answer}"
+        );
+        Ok(format!("403, {}", line.trim_start_matches("lpm: ")))
+    }
 }

@@ -1,10 +1,14 @@
 //! CI's part: the one job that may, and everybody who may not.
 
-use super::{Denial, PRODUCTION, REPOSITORY, STAGING, Story, refusal};
+use super::{Denial, PRODUCTION, REPOSITORY, STAGING, Story};
 use anyhow::{Context, Result, ensure};
 use lpm_tests::cli::Machine;
 use lpm_tests::issuer::TokenRequest;
 use std::os::unix::fs::PermissionsExt as _;
+
+/// What opens a vault of this story to CI.
+pub(super) const ALLOW: [&str; 7] =
+    ["env", "oidc", "allow", "--provider=github", "--repo=acme/web", "--branch=main", "--env=production"];
 
 /// The job that the policy was made for.
 fn job() -> TokenRequest {
@@ -33,8 +37,8 @@ fn denials() -> Vec<Denial> {
             "a fork's pull request through pull_request_target",
             job().event("pull_request_target").claim("head_ref", "patch-1").claim("actor", "evil-forker"),
             "production",
-            "forks are not allowed to pull",
-            "fork_not_allowed",
+            "the event `pull_request_target` is not allowed to pull",
+            "event_not_allowed",
         ),
         denial(
             "staging, where only production is allowed",
@@ -56,20 +60,20 @@ impl Story {
                 denial.step,
                 denied.and_then(|(runner, outcome)| {
                     ensure!(!runner.project().join(".env").exists(), "a refused pull has written .env");
-                    refusal(&outcome, denial.text)
+                    self.refusal(&outcome, denial.text, denial.reason)
                 }),
             )?;
             self.audited("denied", denial.reason);
         }
-        self.step("the same token twice", self.replay())?;
-        self.audited("granted", "");
-        self.audited("denied", "replayed");
         self.step("a vault that was never opened to CI", self.never_opened())?;
         self.step("the same vault opened, then `lpm env oidc disable`", self.disabled())?;
         self.audited("denied", "escrow_off");
         let free = self.free_account().await;
         self.step("a free account", free)?;
         self.audited("denied", "plan_ci_pull");
+        self.step("the same token twice", self.replay())?;
+        self.audited("granted", "");
+        self.audited("denied", "replayed");
         Ok(())
     }
 
@@ -92,15 +96,15 @@ impl Story {
         let pull = ["env", "pull", "--oidc", "--env=production", "--output=.env"];
         runner.lpm(pull)?.ok().context("the first use of the token")?;
         Ok(format!(
-            "the first use is granted; the second is {}",
-            refusal(&runner.lpm(pull)?, "this OIDC token has been used already")?
+            "the first use is granted, the second is {}",
+            self.refusal(&runner.lpm(pull)?, "this OIDC token has been used already", "replayed")?
         ))
     }
 
     fn never_opened(&self) -> Result<String> {
         let blog = self.blog(&self.stack.seed.alice)?;
         let (_, outcome) = self.pull(&blog, &job(), "production")?;
-        refusal(&outcome, "no OIDC policy of this vault allows repo:acme/web")
+        self.refusal(&outcome, "no OIDC policy of this vault allows repo:acme/web", "no_policy")
     }
 
     fn disabled(&self) -> Result<String> {
@@ -108,7 +112,7 @@ impl Story {
         self.open(&blog)?;
         blog.lpm(["env", "oidc", "disable"])?.ok()?;
         let (_, outcome) = self.pull(&blog, &job(), "production")?;
-        refusal(&outcome, "CI escrow is off for this vault")
+        self.refusal(&outcome, "CI escrow is off for this vault", "escrow_off")
     }
 
     async fn free_account(&self) -> Result<String> {
@@ -116,11 +120,15 @@ impl Story {
         let laptop = self.blog(&self.stack.account("bob", "pro").await?)?;
         self.open(&laptop)?;
         client.batch_execute("select lpm.set_plan('bob', 'free')").await?;
-        let push = refusal(&laptop.lpm(["env", "push"])?, "Vault sync requires a Pro or Org plan")?;
-        let allow = refusal(&laptop.lpm(self.allow_production())?, "CI escrow requires a Pro or Org plan")?;
+        let push = self.refusal(
+            &laptop.lpm(["env", "push"])?,
+            "Vault sync requires a Pro or Org plan",
+            "plan_sync",
+        )?;
+        let allow = self.refusal(&laptop.lpm(ALLOW)?, "CI escrow requires a Pro or Org plan", "plan_sync")?;
         let (_, outcome) = self.pull(&laptop, &job(), "production")?;
-        let pull = refusal(&outcome, "Vault CI pull requires a Pro or Org plan")?;
-        Ok(format!("push is {push}; allow is {allow}; CI's pull is {pull}"))
+        let pull = self.refusal(&outcome, "Vault CI pull requires a Pro or Org plan", "plan_ci_pull")?;
+        Ok(format!("push: {push} · allow: {allow} · CI's pull: {pull}"))
     }
 
     /// Another project with a vault of its own, pushed.
@@ -132,10 +140,6 @@ impl Story {
     }
 
     fn open(&self, machine: &Machine) -> Result<()> {
-        machine.lpm(self.allow_production())?.ok().map(drop)
-    }
-
-    fn allow_production(&self) -> [&'static str; 6] {
-        ["env", "oidc", "allow", "--repo=acme/web", "--branch=main", "--env=production"]
+        machine.lpm(ALLOW)?.ok().map(drop)
     }
 }

@@ -1,5 +1,6 @@
 //! The developer's part: secrets into the vault, ciphertext to the server, one door for CI.
 
+use super::ci::ALLOW;
 use super::{PRODUCTION, REPOSITORY, STAGING, Story};
 use anyhow::{Result, ensure};
 
@@ -41,12 +42,9 @@ impl Story {
     }
 
     fn allow(&self) -> Result<String> {
-        let repository = format!("--repo={REPOSITORY}");
-        let allow =
-            ["env", "oidc", "allow", "--provider=github", &repository, "--branch=main", "--env=production"];
-        let outcome = self.laptop.lpm(allow)?.ok()?;
+        let outcome = self.laptop.lpm(ALLOW)?.ok()?;
         let listed = self.laptop.lpm(["env", "oidc", "list"])?.ok()?;
         ensure!(listed.stdout.contains(REPOSITORY), "`oidc list` does not show it:\n{}", listed.stdout);
-        Ok(format!("{} {}", outcome.stdout, outcome.stderr))
+        Ok(outcome.stdout)
     }
 }

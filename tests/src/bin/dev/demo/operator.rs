@@ -2,6 +2,7 @@
 
 use super::{REPOSITORY, Story};
 use anyhow::{Result, ensure};
+use serde_json::json;
 
 /// Every audited attempt of CI, as the dashboard's view has it.
 const ATTEMPTS: &str = "lpm_dashboard.audit where action in ('ci_exchange', 'ci_pull')";
@@ -13,8 +14,9 @@ impl Story {
                        split_part(split_part(workflow, '/workflows/', 2), '@', 1) as workflow, environment, decision, reason";
         self.console
             .block(&self.stack.database().table(&format!("select {columns} from {ATTEMPTS} order by id"))?);
+        let claims = json!({ "repository": REPOSITORY, "event_name": "push", "ref": "refs/heads/feature/x" });
         let explain = format!(
-            r#"select "check", expected, actual, ok from lpm.explain(vault_id => '{}', claims => '{{"repository": "{REPOSITORY}", "ref": "refs/heads/feature/x"}}', environment => 'production')"#,
+            r#"select "check", expected, actual, ok from lpm.explain('{}', claims => '{claims}', environment => 'production')"#,
             self.laptop.vault_id()?
         );
         self.step("select * from lpm.explain(…) for the push to feature/x", self.explained(&explain))?;
