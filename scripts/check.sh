@@ -13,7 +13,12 @@ stage_clippy() {
     cargo clippy --locked --workspace --exclude pg_lpm --all-targets -- -D warnings
     cargo clippy --locked --package pg_lpm --all-targets --no-default-features --features "pg$(pg_major)" -- -D warnings
 }
-stage_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items; }
+stage_doc() {
+    # for those who work on it, so links to private items are welcome
+    local -x RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links"
+    cargo doc --locked --no-deps --document-private-items
+    cargo doc --locked --no-deps --document-private-items --package pg_lpm --no-default-features --features "pg$(pg_major)"
+}
 stage_deny() { cargo deny --locked check bans licenses sources; }
 stage_machete() { cargo machete; }
 stage_unit() {

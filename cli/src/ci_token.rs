@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 
 /// A source of tokens.
 pub(crate) enum Source {
-    /// The value of this variable: one token, the same for every attempt.
-    Variable(&'static str, Secret),
+    /// A variable's value: one token, the same for every attempt.
+    Variable(Secret),
     /// GitHub's runtime, which makes as many as are needed.
     GithubRuntime {
         /// Where it listens.
@@ -38,7 +38,7 @@ impl Source {
 
     fn among(audience: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let variable = |name| variable(name).filter(|value| !value.trim().is_empty());
-        let token = |name| Some(Self::Variable(name, Secret::from(variable(name)?.trim().to_owned())));
+        let token = |name| Some(Self::Variable(Secret::from(variable(name)?.trim().to_owned())));
         if let Some(source) = token("LPM_OIDC_TOKEN") {
             return Ok(source);
         }
@@ -59,7 +59,7 @@ impl Source {
     /// A token for the next attempt.
     pub(crate) async fn token(&self, client: &Client, timeout: Duration) -> Result<Secret> {
         match self {
-            Self::Variable(_, token) => Ok(Secret::new(token.expose().to_vec())),
+            Self::Variable(token) => Ok(Secret::new(token.expose().to_vec())),
             Self::GithubRuntime { url, token } => {
                 let query = [("audience", client.audience())];
                 let failed = |error: Error| {
@@ -121,7 +121,7 @@ mod tests {
         let variables: HashMap<_, _> = variables.iter().copied().collect();
         let source = Source::among(AUDIENCE, |name| variables.get(name).map(|&value| value.to_owned()))?;
         Ok(match source {
-            Source::Variable(name, token) => format!("{name}={}", token.expose_str().unwrap_or_default()),
+            Source::Variable(token) => token.expose_str().unwrap_or_default().to_owned(),
             Source::GithubRuntime { url, .. } => url.to_string(),
         })
     }
@@ -137,10 +137,10 @@ mod tests {
         let mut variables =
             vec![("LPM_OIDC_TOKEN", " a \n"), ("LPM_GITLAB_OIDC_TOKEN", "b"), ("GITLAB_CI", "true")];
         variables.extend(RUNTIME);
-        assert_eq!(found(&variables).expect("found"), "LPM_OIDC_TOKEN=a");
+        assert_eq!(found(&variables).expect("found"), "a");
         variables[0].1 = "";
         assert_eq!(found(&variables).expect("found"), "https://gh/x?y");
-        assert_eq!(found(&variables[..3]).expect("found"), "LPM_GITLAB_OIDC_TOKEN=b");
+        assert_eq!(found(&variables[..3]).expect("found"), "b");
     }
 
     #[test]

@@ -6,10 +6,13 @@ mod oidc;
 
 pub(crate) use ci::{CiCommand, SetupArgs, System};
 pub(crate) use env::{
-    AllowNameArg, DeleteArgs, EnvCommand, EnvironmentArg, ExportArgs, GetArgs, ImportArgs, LogArgs,
-    OutputArgs, PullArgs, PushArgs, RunArgs, SetArgs,
+    DeleteArgs, EnvCommand, EnvironmentArg, ExportArgs, GetArgs, ImportArgs, LogArgs, OutputArgs, PullArgs,
+    PushArgs, RunArgs, SetArgs,
 };
 pub(crate) use oidc::{AllowArgs, ExplainArgs, OidcCommand, RepinArgs};
+
+#[cfg(test)]
+pub(crate) use env::AllowNameArg;
 
 use clap::builder::FalseyValueParser;
 use clap::{Parser, Subcommand};

@@ -87,7 +87,7 @@ pub(crate) struct AllowArgs {
     /// Only this workflow file, such as .github/workflows/deploy.yml
     #[arg(long, value_name = "FILE")]
     pub workflow: Option<String>,
-    /// Only jobs of this reusable workflow, such as acme/ci/.github/workflows/deploy.yml@v3
+    /// Only jobs of this reusable workflow, such as acme/ci/.github/workflows/deploy.yml@refs/tags/v3
     #[arg(long, value_name = "FILE@REF")]
     pub reusable_workflow: Option<String>,
     /// Only branches and tags that the provider protects
