@@ -36,7 +36,7 @@ fn new_token(
 /// A password from 32 random bytes and its SCRAM-SHA-256 verifier with 16 more as salt.
 ///
 /// The verifier's form is `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>` (RFC 5803, as
-/// `pg_authid.rolpassword` has it). The password is ASCII, so SASLprep leaves it as it is.
+/// `pg_authid.rolpassword` has it). The password is ASCII, so `SASLprep` leaves it as it is.
 #[pg_extern(immutable, strict, parallel_safe)]
 fn new_login_password(
     random: &[u8],

@@ -27,9 +27,9 @@ static OPENED: PgAtomic<Opened> = unsafe { PgAtomic::new(c"pg_lpm_opened") };
 
 /// Asks for the shared memory; only while preloading.
 pub(crate) fn register() {
-    // SAFETY: takes nothing, returns the time.
     pg_shmem_init!(
         OPENED = Opened {
+            // SAFETY: takes nothing, returns the time.
             since: unsafe { pg_sys::GetCurrentTimestamp() },
             highest: [const { AtomicI64::new(0) }; SLOTS]
         }

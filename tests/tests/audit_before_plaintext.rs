@@ -120,8 +120,16 @@ async fn what_was_not_granted_is_not_opened() -> Result<()> {
 
     let exchanged = Uuid::now_v7();
     let (none, claims) = (None::<&str>, claims(&escrowed.issuer, "main"));
-    let arguments: [&(dyn ToSql + Sync); 8] =
-        [&exchanged, &none, &escrowed.issuer, &claims, &vault_id, &"production", &None::<Uuid>, &vec![7_u8; 32]];
+    let arguments: [&(dyn ToSql + Sync); 8] = [
+        &exchanged,
+        &none,
+        &escrowed.issuer,
+        &claims,
+        &vault_id,
+        &"production",
+        &None::<Uuid>,
+        &vec![7_u8; 32],
+    ];
     assert_eq!(answer(&client, "exchange", &arguments).await?.0, 200);
     assert!(is_refused(&escrowed.open(&client, exchanged).await?), "an exchange is no pull");
     Ok(())
@@ -174,7 +182,8 @@ async fn a_client_that_never_syncs_gets_nothing() -> Result<()> {
     let mut wire = lpm_tests::wire::Wire::connect(&escrowed.database, &escrowed.login).await?;
     let claims = format!("\\x{}", hex::encode(claims(&escrowed.issuer, "main")));
     let id = request.to_string();
-    let decide: [Option<&str>; 7] = [Some(&id), None, Some(&escrowed.issuer), Some(&claims), Some(&vault_id), Some("production"), None];
+    let decide: [Option<&str>; 7] =
+        [Some(&id), None, Some(&escrowed.issuer), Some(&claims), Some(&vault_id), Some("production"), None];
     wire.execute(&call("decide", 7), &decide)?;
     wire.execute(&call("open", 1), &[Some(&id)])?;
     wire.flush().await?;

@@ -37,18 +37,66 @@ const ALONE: [(Step, u16, &str, &str, &str); 15] = [
     (Signature, 401, "token_signature", "the OIDC token's signature does not hold", "none"),
     (Subject, 403, "no_policy", "no OIDC policy of this vault allows repo:evil/other", "counted no_policy"),
     (Replay, 403, "replayed", "this OIDC token has been used already (once per token)", "denied replayed"),
-    (Identity, 403, "identity_changed", "`repo:acme/web` is not the repository or project that this policy was made for: its id is now `42`", "denied identity_changed"),
-    (Event, 403, "event_not_allowed", "the event `issue_comment` is not allowed to pull", "denied event_not_allowed"),
-    (Branch, 403, "branch_not_allowed", "the branch `feature/x` is not allowed to pull", "denied branch_not_allowed"),
-    (Environment, 403, "environment_not_allowed", "the environment `staging` is not allowed for this workflow", "denied environment_not_allowed"),
-    (Narrowing, 403, "runner_not_allowed", "a `self-hosted` runner is not allowed to pull", "denied runner_not_allowed"),
+    (
+        Identity,
+        403,
+        "identity_changed",
+        "`repo:acme/web` is not the repository or project that this policy was made for: its id is now `42`",
+        "denied identity_changed",
+    ),
+    (
+        Event,
+        403,
+        "event_not_allowed",
+        "the event `issue_comment` is not allowed to pull",
+        "denied event_not_allowed",
+    ),
+    (
+        Branch,
+        403,
+        "branch_not_allowed",
+        "the branch `feature/x` is not allowed to pull",
+        "denied branch_not_allowed",
+    ),
+    (
+        Environment,
+        403,
+        "environment_not_allowed",
+        "the environment `staging` is not allowed for this workflow",
+        "denied environment_not_allowed",
+    ),
+    (
+        Narrowing,
+        403,
+        "runner_not_allowed",
+        "a `self-hosted` runner is not allowed to pull",
+        "denied runner_not_allowed",
+    ),
     (Plan, 403, "plan_ci_pull", "Vault CI pull requires a Pro or Org plan", "denied plan_ci_pull"),
     (EscrowOff, 403, "escrow_off", "CI escrow is off for this vault", "denied escrow_off"),
     (NeverPushed, 404, "never_pushed", "the vault has a policy but was never pushed", "denied never_pushed"),
     (NoKey, 503, "no_escrow_key", "the server has no escrow key loaded", "failed no_escrow_key"),
-    (Escrow, 409, "escrow_mismatch", "the escrowed key no longer opens the vault", "granted, failed escrow_mismatch"),
-    (Payload, 422, "payload_type", "the decrypted vault is not what it should be: environments must be an object", "granted, failed payload_type"),
-    (Absent, 404, "environment_absent", "the vault has no environment `preview`", "granted, failed environment_absent"),
+    (
+        Escrow,
+        409,
+        "escrow_mismatch",
+        "the escrowed key no longer opens the vault",
+        "granted, failed escrow_mismatch",
+    ),
+    (
+        Payload,
+        422,
+        "payload_type",
+        "the decrypted vault is not what it should be: environments must be an object",
+        "granted, failed payload_type",
+    ),
+    (
+        Absent,
+        404,
+        "environment_absent",
+        "the vault has no environment `preview`",
+        "granted, failed environment_absent",
+    ),
 ];
 
 /// What a request met.
@@ -72,15 +120,27 @@ impl World {
         let database = self.stack.database();
         let handle = format!("u{}", Uuid::new_v4().simple());
         let token = self.stack.account(&handle, "pro").await?;
-        let owner = Escrowed::of(database.clone(), self.stack.seed.gateway_login.clone(), &token, self.stack.issuer.url());
+        let owner = Escrowed::of(
+            database.clone(),
+            self.stack.seed.gateway_login.clone(),
+            &token,
+            self.stack.issuer.url(),
+        );
         let client = owner.gateway().await?;
         let vault_id = Uuid::new_v4().to_string();
 
-        let payload = if fails(Payload) { r#"{"environments":["production"]}"#.to_owned() } else { PAYLOAD.to_owned() };
+        let payload =
+            if fails(Payload) { r#"{"environments":["production"]}"#.to_owned() } else { PAYLOAD.to_owned() };
         if !fails(NeverPushed) {
             owner.push_payload(&client, &vault_id, &payload).await?;
         }
-        owner.allow_with(&client, &vault_id, &json!({"allowedEnvironments": ["production", "preview"], "runner": "hosted"})).await?;
+        owner
+            .allow_with(
+                &client,
+                &vault_id,
+                &json!({"allowedEnvironments": ["production", "preview"], "runner": "hosted"}),
+            )
+            .await?;
         owner.escrow(&client, &vault_id).await?;
 
         let mut job = TokenRequest::github()
@@ -100,7 +160,8 @@ impl World {
         } else {
             "production"
         };
-        let body = json!({"oidcToken": self.stack.issuer.mint(&job)?, "vaultId": vault_id, "env": environment});
+        let body =
+            json!({"oidcToken": self.stack.issuer.mint(&job)?, "vaultId": vault_id, "env": environment});
         if fails(Replay) {
             self.stack.gateway.post("/api/vault/oidc/pull", None, &body).await?;
         }
@@ -109,9 +170,24 @@ impl World {
         for (step, sql) in [
             (Identity, format!("update lpm.oidc_subject_pin set subject_id = '41', owner_id = '7' {vault}")),
             (Plan, format!("select lpm.set_plan('{handle}', 'free')")),
-            (EscrowOff, format!("update lpm.vault_sync set ci_escrow_wrapping_key = null, escrow_kind = null {vault}")),
-            (NoKey, format!("update lpm.vault_sync set ci_escrow_wrapping_key = replace(ci_escrow_wrapping_key, 'v1.dev.', 'v1.gone.') {vault}")),
-            (Escrow, format!("update lpm.vault_sync set wrapped_key = encode(decode(repeat('00', 12), 'hex'), 'base64') || ':' || encode(decode(repeat('00', 48), 'hex'), 'base64') {vault}")),
+            (
+                EscrowOff,
+                format!(
+                    "update lpm.vault_sync set ci_escrow_wrapping_key = null, escrow_kind = null {vault}"
+                ),
+            ),
+            (
+                NoKey,
+                format!(
+                    "update lpm.vault_sync set ci_escrow_wrapping_key = replace(ci_escrow_wrapping_key, 'v1.dev.', 'v1.gone.') {vault}"
+                ),
+            ),
+            (
+                Escrow,
+                format!(
+                    "update lpm.vault_sync set wrapped_key = encode(decode(repeat('00', 12), 'hex'), 'base64') || ':' || encode(decode(repeat('00', 48), 'hex'), 'base64') {vault}"
+                ),
+            ),
         ] {
             if fails(step) {
                 database.value(&sql).with_context(|| format!("{step:?}"))?;
@@ -124,7 +200,13 @@ impl World {
             "select coalesce((select string_agg(concat_ws(' ', decision, reason), ', ' order by id) from lpm_dashboard.audit where request_id = '{request}'),
                              (select 'counted ' || reason from lpm_dashboard.strangers where vault_id = '{vault_id}'), 'none')"
         ))?;
-        Ok(Met { status: reply.status.as_u16(), code: reply.code(), text: reply.member("error"), hint: reply.member("hint").replace(&handle, "OWNER"), audit })
+        Ok(Met {
+            status: reply.status.as_u16(),
+            code: reply.code(),
+            text: reply.member("error"),
+            hint: reply.member("hint").replace(&handle, "OWNER"),
+            audit,
+        })
     }
 }
 
@@ -149,10 +231,18 @@ async fn every_step_answers_alone_and_before_every_later_one() -> Result<()> {
         // A signature says nothing more; everything else names the next step.
         assert!(!alone.hint.is_empty() || earlier == Payload, "{earlier:?} has no hint");
         for (later, ..) in ALONE.iter().filter(|(later, ..)| *later > earlier) {
-            let both = world.pull(&[earlier, *later]).await.with_context(|| format!("{earlier:?} {later:?}"))?;
-            if (earlier, *later) == (Environment, Absent) || (earlier, *later) == (Subject, Environment) || (earlier, *later) == (Subject, Absent) {
+            let both =
+                world.pull(&[earlier, *later]).await.with_context(|| format!("{earlier:?} {later:?}"))?;
+            if (earlier, *later) == (Environment, Absent)
+                || (earlier, *later) == (Subject, Environment)
+                || (earlier, *later) == (Subject, Absent)
+            {
                 // the hint of the earlier step names the environment that was asked for
-                assert_eq!((both.status, &both.code, &both.audit), (alone.status, &alone.code, &alone.audit), "{earlier:?} before {later:?}");
+                assert_eq!(
+                    (both.status, &both.code, &both.audit),
+                    (alone.status, &alone.code, &alone.audit),
+                    "{earlier:?} before {later:?}"
+                );
             } else {
                 assert_eq!(both, alone, "{earlier:?} before {later:?}");
             }
@@ -165,7 +255,8 @@ async fn every_step_answers_alone_and_before_every_later_one() -> Result<()> {
 async fn the_exchange_decides_the_first_eleven_steps_alike() -> Result<()> {
     let stack = Stack::new().await?;
     let token = stack.account("carol", "pro").await?;
-    let owner = Escrowed::of(stack.database().clone(), stack.seed.gateway_login.clone(), &token, stack.issuer.url());
+    let owner =
+        Escrowed::of(stack.database().clone(), stack.seed.gateway_login.clone(), &token, stack.issuer.url());
     let client = owner.gateway().await?;
     let vault_id = owner.vault(&client).await?;
     let job = || TokenRequest::github().repository("acme/web");
@@ -177,7 +268,8 @@ async fn the_exchange_decides_the_first_eleven_steps_alike() -> Result<()> {
         ("6", job().branch("feature/x"), "production", 403, "branch_not_allowed"),
         ("7", job(), "staging", 403, "environment_not_allowed"),
     ] {
-        let body = json!({"oidcToken": stack.issuer.mint(&request)?, "vaultId": vault_id, "env": environment});
+        let body =
+            json!({"oidcToken": stack.issuer.mint(&request)?, "vaultId": vault_id, "env": environment});
         let reply = stack.gateway.post("/api/vault/oidc", None, &body).await?;
         assert_eq!((reply.status.as_u16(), reply.code().as_str()), (status, code), "{row}: {}", reply.text());
         assert!(reply.json().get("token").is_none(), "{row}");

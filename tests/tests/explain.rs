@@ -31,7 +31,11 @@ async fn a_grant_is_explained_with_every_check() -> Result<()> {
     for check in ["subject", "event", "fork", "ref", "environment", "plan", "escrow", "pushed", "outcome"] {
         assert!(rows.split(' ').any(|row| row == check), "{check} in {rows}");
     }
-    assert_eq!(escrowed.database.value("select count(*) from lpm.oidc_token_use")?, "0", "a dry run counts no use");
+    assert_eq!(
+        escrowed.database.value("select count(*) from lpm.oidc_token_use")?,
+        "0",
+        "a dry run counts no use"
+    );
     assert_eq!(escrowed.database.value("select count(*) from lpm.audit_log where action like 'ci_%'")?, "0");
     Ok(())
 }
@@ -42,7 +46,10 @@ async fn a_denial_shows_expected_and_actual() -> Result<()> {
     let claims = r#"{"repository": "acme/web", "event_name": "push", "ref": "refs/heads/feature/x"}"#;
     let rows = failing(&escrowed, &vault_id, claims, "staging")?;
     assert!(rows.contains("ref |") && rows.contains("main") && rows.contains("feature/x"), "{rows}");
-    assert!(rows.contains("environment |") && rows.contains("production") && rows.contains("staging"), "{rows}");
+    assert!(
+        rows.contains("environment |") && rows.contains("production") && rows.contains("staging"),
+        "{rows}"
+    );
     assert!(rows.ends_with("outcome | granted | the branch `feature/x` is not allowed to pull"), "{rows}");
     Ok(())
 }
@@ -51,9 +58,15 @@ async fn a_denial_shows_expected_and_actual() -> Result<()> {
 async fn a_typo_in_a_claim_is_named() -> Result<()> {
     let (escrowed, vault_id) = ready().await?;
     for (claims, expected) in [
-        (r#"{"repositry": "acme/web"}"#, "`claims` need at least `repository` (GitHub) or `project_path` (GitLab)"),
+        (
+            r#"{"repositry": "acme/web"}"#,
+            "`claims` need at least `repository` (GitHub) or `project_path` (GitLab)",
+        ),
         (r#"{"repository": "acme/web", "repository_id": 42}"#, "`repository_id`"),
-        (r#"{"repository": "acme/web", "iss": "https://nobody.example"}"#, "the issuer `https://nobody.example` is not trusted here"),
+        (
+            r#"{"repository": "acme/web", "iss": "https://nobody.example"}"#,
+            "the issuer `https://nobody.example` is not trusted here",
+        ),
         (r#"{"repository": "acme/web""#, "the JSON of `claims` "),
         (r#"["acme/web"]"#, "`claims` must be a JSON object"),
         ("", "the JSON of `claims` "),
@@ -62,7 +75,9 @@ async fn a_typo_in_a_claim_is_named() -> Result<()> {
         assert!(rows.contains(expected), "{claims}: {rows}");
     }
     let unknown = format!(r#"{{{GOOD}, "brunch": "main"}}"#);
-    let output = escrowed.database.psql(&format!("select * from lpm.explain('{vault_id}', '{unknown}', 'production')"))?;
+    let output = escrowed
+        .database
+        .psql(&format!("select * from lpm.explain('{vault_id}', '{unknown}', 'production')"))?;
     assert!(String::from_utf8_lossy(&output.stderr).contains("no claim is called `brunch`"), "{output:?}");
     let elsewhere = failing(&escrowed, "no-such-vault", &format!("{{{GOOD}}}"), "production")?;
     assert_eq!(elsewhere, "outcome | granted | no OIDC policy of this vault allows repo:acme/web");

@@ -88,7 +88,11 @@ async fn guarantee_4_the_gateway_reads_no_table_and_no_view() -> Result<()> {
     )?;
     assert!(relations.contains("lpm.vault_sync") && relations.contains("lpm_dashboard.audit"));
     for relation in relations.split(' ') {
-        for sql in [format!("select * from {relation} limit 1"), format!("delete from {relation}"), format!("table {relation}")] {
+        for sql in [
+            format!("select * from {relation} limit 1"),
+            format!("delete from {relation}"),
+            format!("table {relation}"),
+        ] {
             refused(&client, &sql).await?;
         }
     }
@@ -109,7 +113,11 @@ async fn guarantee_4_the_gateway_calls_no_function_outside_lpm_api() -> Result<(
     for role in ["lpm_owner", "lpm_definer", "lpm_admin", "lpm_operator"] {
         refused(&client, &format!("set role {role}")).await?;
     }
-    for sql in ["create table lpm_api.t (x int)", "create function lpm_api.f() returns int language sql as 'select 1'", "create schema mine"] {
+    for sql in [
+        "create table lpm_api.t (x int)",
+        "create function lpm_api.f() returns int language sql as 'select 1'",
+        "create schema mine",
+    ] {
         refused(&client, sql).await?;
     }
     Ok(())
@@ -132,10 +140,13 @@ async fn guarantee_4_nothing_of_an_account_changes_without_its_token() -> Result
     let stored = "select md5(string_agg(t::text, ',' order by t::text)) from (select v::text t from lpm.vault_sync v union all
                   select p::text from lpm.oidc_policy p union all select n::text from lpm.oidc_subject_pin n) x";
     let before = escrowed.database.value(stored)?;
-    let other = Escrowed::of(escrowed.database.clone(), escrowed.login.clone(), "not a token", &escrowed.issuer);
+    let other =
+        Escrowed::of(escrowed.database.clone(), escrowed.login.clone(), "not a token", &escrowed.issuer);
     let hashes = [other.token.clone(), vec![0; 32], Vec::new()];
     let (none, id) = (None::<&str>, Uuid::now_v7());
-    let body = format!(r#"{{"vaultId":"{vault_id}","provider":"github","subject":"repo:evil/web","allowedBranches":[],"allowedEnvironments":[],"allowForks":false}}"#);
+    let body = format!(
+        r#"{{"vaultId":"{vault_id}","provider":"github","subject":"repo:evil/web","allowedBranches":[],"allowedEnvironments":[],"allowForks":false}}"#
+    );
     for hash in &hashes {
         let calls: [(&str, Vec<&(dyn ToSql + Sync)>); 11] = [
             ("push", vec![&id, &none, hash, &vault_id, &"x", &"x", &None::<i32>, &true, &none, &none]),
@@ -186,7 +197,8 @@ async fn guarantee_4_another_accounts_token_finds_nothing() -> Result<()> {
     let (status, body) = answer(&client, "put_escrow", &[&id, &none, hash, &vault_id, &sealed]).await?;
     assert_eq!((status, body["code"].as_str()), (409, Some("vault_claimed")));
     let claims = claims(&escrowed.issuer, "main");
-    let (status, _) = answer(&client, "explain", &[&id, &none, hash, &vault_id, &none, &claims, &none]).await?;
+    let (status, _) =
+        answer(&client, "explain", &[&id, &none, hash, &vault_id, &none, &claims, &none]).await?;
     assert_eq!(status, 404);
     assert!(mallory.allow(&client, &vault_id).await.is_err(), "a claimed vault id takes no policy of others");
     // an own personal row under the same id is theirs alone, and CI never reads it
@@ -215,7 +227,10 @@ async fn guarantee_5_no_file_and_no_dump_holds_the_escrow_key() -> Result<()> {
     let key = hex::decode(&raw)?;
     let needles = [raw.as_bytes(), &key, SECRET.as_bytes()];
     // the search itself must be able to find something
-    assert!(found_in(&cluster.data_dir(), &[vault_id.as_bytes()])?.is_some(), "the search finds what is there");
+    assert!(
+        found_in(&cluster.data_dir(), &[vault_id.as_bytes()])?.is_some(),
+        "the search finds what is there"
+    );
     assert_eq!(found_in(&cluster.data_dir(), &needles)?, None);
 
     let mut dump = std::process::Command::new(cluster.bin_dir().join("pg_dump"));
@@ -236,7 +251,8 @@ async fn guarantee_5_a_restored_dump_keeps_everything_and_opens_with_the_key_onl
     let client = escrowed.gateway().await?;
     let vault_id = escrowed.vault(&client).await?;
     escrowed.push(&client, &vault_id).await?;
-    let dump = std::process::Command::new(old.bin_dir().join("pg_dump")).arg(escrowed.database.url()).output()?;
+    let dump =
+        std::process::Command::new(old.bin_dir().join("pg_dump")).arg(escrowed.database.url()).output()?;
     assert!(dump.status.success());
 
     for (with_key, keys) in [(true, keys), (false, format!("k1:{}\n", cluster::random_key()))] {
@@ -324,7 +340,7 @@ async fn guarantee_6_no_view_or_function_shows_a_key() -> Result<()> {
     )?;
     assert!(shown.contains("k1") && shown.contains("SHA256:"), "{shown}");
     let prk = lpm_core::envelope::aead::hkdf(&hex::decode(&raw)?, b"lpm-ci-escrow-v1", b"aead")?;
-    for needle in [raw.clone(), hex::encode(&*prk), openssl::base64::encode_block(&*prk)] {
+    for needle in [raw.clone(), hex::encode(*prk), openssl::base64::encode_block(&*prk)] {
         assert!(!shown.contains(&needle));
     }
     Ok(())
@@ -335,7 +351,9 @@ async fn guarantee_6_a_key_file_that_others_can_read_or_that_backups_copy_is_ref
     let cluster = cluster::Options::default().start()?;
     let database = cluster.create_database("refused", None).await?;
     database.value("create extension pg_lpm cascade")?;
-    let finding = || database.value("select string_agg(what, ' ') from lpm.health where severity = 'critical' and what like '%escrow key%'");
+    let finding = || {
+        database.value("select string_agg(what, ' ') from lpm.health where severity = 'critical' and what like '%escrow key%'")
+    };
     let file = cluster.escrow_key_file();
     assert_eq!(database.value("select lpm.reload_escrow_keys()")?, "1");
 
@@ -373,8 +391,14 @@ async fn without_an_escrow_key_the_server_starts_and_everything_else_works() -> 
     let vault_id = Uuid::new_v4().to_string();
     escrowed.push(&client, &vault_id).await?;
     escrowed.allow(&client, &vault_id).await?;
-    let (status, body) = answer(&client, "escrow_key", &[&Uuid::now_v7(), &None::<&str>, &escrowed.token]).await?;
+    let (status, body) =
+        answer(&client, "escrow_key", &[&Uuid::now_v7(), &None::<&str>, &escrowed.token]).await?;
     assert_eq!((status, body["code"].as_str()), (503, Some("no_escrow_key")), "{body}");
-    assert!(escrowed.database.value("select string_agg(what, ' ') from lpm.health")?.contains("no escrow key is configured"));
+    assert!(
+        escrowed
+            .database
+            .value("select string_agg(what, ' ') from lpm.health")?
+            .contains("no escrow key is configured")
+    );
     Ok(())
 }

@@ -6,7 +6,10 @@ use lpm_tests::stack::shared;
 
 async fn findings(sql: &str) -> Result<String> {
     let shared = shared().await?;
-    shared.seed.database.value(&format!("select coalesce(string_agg(f, E'\\n' order by f), '') from ({sql}) x (f)"))
+    shared
+        .seed
+        .database
+        .value(&format!("select coalesce(string_agg(f, E'\\n' order by f), '') from ({sql}) x (f)"))
 }
 
 #[tokio::test]
@@ -93,17 +96,40 @@ async fn the_dashboard_shows_no_ciphertext_key_or_hash() -> Result<()> {
     // readers see the views, and nothing behind them
     let database = &shared.seed.database;
     for (role, may, may_not) in [
-        ("lpm_dashboard", &["lpm_dashboard.vaults", "lpm_dashboard.policies", "lpm_dashboard.audit", "lpm_dashboard.strangers"][..], &["lpm.vault_sync", "lpm.audit_log", "lpm.health"][..]),
-        ("lpm_auditor", &["lpm_dashboard.audit"], &["lpm_dashboard.vaults", "lpm.audit_log", "lpm.vault_sync"]),
-        ("lpm_operator", &["lpm.health", "lpm.escrow_keys", "lpm.issuers"], &["lpm_dashboard.audit", "lpm.access_token", "lpm.vault_sync"]),
+        (
+            "lpm_dashboard",
+            &[
+                "lpm_dashboard.vaults",
+                "lpm_dashboard.policies",
+                "lpm_dashboard.audit",
+                "lpm_dashboard.strangers",
+            ][..],
+            &["lpm.vault_sync", "lpm.audit_log", "lpm.health"][..],
+        ),
+        (
+            "lpm_auditor",
+            &["lpm_dashboard.audit"],
+            &["lpm_dashboard.vaults", "lpm.audit_log", "lpm.vault_sync"],
+        ),
+        (
+            "lpm_operator",
+            &["lpm.health", "lpm.escrow_keys", "lpm.issuers"],
+            &["lpm_dashboard.audit", "lpm.access_token", "lpm.vault_sync"],
+        ),
         ("lpm_admin", &["lpm.health", "lpm.issuers"], &["lpm.access_token", "lpm.vault_sync"]),
     ] {
         let client = database.connect_as(&database.login(&[role]).await?).await?;
         for view in may {
-            client.batch_execute(&format!("select * from {view}")).await.map_err(|e| anyhow::anyhow!("{role} {view}: {e:?}"))?;
+            client
+                .batch_execute(&format!("select * from {view}"))
+                .await
+                .map_err(|e| anyhow::anyhow!("{role} {view}: {e:?}"))?;
         }
         for relation in may_not {
-            assert!(client.batch_execute(&format!("select * from {relation}")).await.is_err(), "{role} {relation}");
+            assert!(
+                client.batch_execute(&format!("select * from {relation}")).await.is_err(),
+                "{role} {relation}"
+            );
         }
     }
     let auditor = database.connect_as(&database.login(&["lpm_auditor"]).await?).await?;
@@ -117,8 +143,12 @@ async fn an_operator_cannot_do_what_an_admin_does() -> Result<()> {
     let database = &shared().await?.seed.database;
     let operator = database.connect_as(&database.login(&["lpm_operator"]).await?).await?;
     for sql in [
-        "select lpm.create_user('eve')", "select lpm.create_token('alice')", "select lpm.trust_issuer('github', 'https://evil.example')",
-        "select lpm.create_gateway_login('evil')", "select lpm.set_plan('alice', 'free')", "select lpm.transfer_vault('x', 'alice')",
+        "select lpm.create_user('eve')",
+        "select lpm.create_token('alice')",
+        "select lpm.trust_issuer('github', 'https://evil.example')",
+        "select lpm.create_gateway_login('evil')",
+        "select lpm.set_plan('alice', 'free')",
+        "select lpm.transfer_vault('x', 'alice')",
     ] {
         assert!(operator.batch_execute(sql).await.is_err(), "{sql}");
     }
@@ -147,14 +177,20 @@ async fn installation_refuses_what_someone_prepared() -> Result<()> {
         assert!(!output.status.success() && text.contains(expected), "{prepare}: {text}");
     }
     cluster.database("postgres").value("alter role lpm_owner nosuperuser")?;
-    let latin = cluster.database("postgres").psql("create database latin encoding 'LATIN1' locale 'C' template template0")?;
+    let latin = cluster
+        .database("postgres")
+        .psql("create database latin encoding 'LATIN1' locale 'C' template template0")?;
     assert!(latin.status.success());
     let output = cluster.database("latin").psql("create extension pg_lpm cascade")?;
     assert!(String::from_utf8_lossy(&output.stderr).contains("needs a UTF8 database"));
     // an empty schema of the installer's own is no obstacle, and pgcrypto may live anywhere
     let database = cluster.create_database("elsewhere", None).await?;
     database.value("create schema lpm; create schema crypto; create extension pgcrypto schema crypto; create extension pg_lpm")?;
-    assert!(database.value("select lpm.create_user('alice'); select lpm.create_token('alice')")?.contains("lpm_pat_"));
+    assert!(
+        database
+            .value("select lpm.create_user('alice'); select lpm.create_token('alice')")?
+            .contains("lpm_pat_")
+    );
     Ok(())
 }
 

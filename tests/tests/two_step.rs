@@ -45,17 +45,24 @@ impl Published {
     /// `oidc allow`: a policy, then the raw wrapping key.
     async fn allow(&self) -> Result<(Reply, Reply)> {
         let policy = self
-            .post("/api/vault/oidc/policies", &json!({"vaultId": self.vault_id, "provider": "github", "subject": "repo:acme/web",
-                "allowedBranches": ["main"], "allowedEnvironments": ["production"], "allowForks": false}))
+            .post(
+                "/api/vault/oidc/policies",
+                &json!({"vaultId": self.vault_id, "provider": "github", "subject": "repo:acme/web",
+                "allowedBranches": ["main"], "allowedEnvironments": ["production"], "allowForks": false}),
+            )
             .await?;
         let escrow = self
-            .post("/api/vault/oidc/escrow", &json!({"vaultId": self.vault_id, "wrappingKeyHex": hex::encode(self.wrapping_key)}))
+            .post(
+                "/api/vault/oidc/escrow",
+                &json!({"vaultId": self.vault_id, "wrappingKeyHex": hex::encode(self.wrapping_key)}),
+            )
             .await?;
         Ok((policy, escrow))
     }
 
     async fn exchange(&self, job: &TokenRequest, environment: Value) -> Result<Reply> {
-        let body = json!({"oidcToken": self.stack.issuer.mint(job)?, "vaultId": self.vault_id, "env": environment});
+        let body =
+            json!({"oidcToken": self.stack.issuer.mint(job)?, "vaultId": self.vault_id, "env": environment});
         self.stack.gateway.post("/api/vault/oidc", None, &body).await
     }
 
@@ -77,18 +84,31 @@ async fn a_published_client_pushes_allows_exchanges_and_pulls() -> Result<()> {
     let client = Published::new().await?;
     assert_eq!(client.push(json!({})).await?.json()["version"], 1);
     let (policy, escrow) = client.allow().await?;
-    assert_eq!((policy.status.as_u16(), policy.json()["success"].as_bool()), (201, Some(true)), "{}", policy.text());
+    assert_eq!(
+        (policy.status.as_u16(), policy.json()["success"].as_bool()),
+        (201, Some(true)),
+        "{}",
+        policy.text()
+    );
     assert_eq!(policy.json()["subject"], "repo:acme/web");
     assert!(escrow.status.is_success(), "{}", escrow.text());
     let exchanged = client.exchange(&job(), json!("production")).await?;
     let token = exchanged.member("token");
     assert!(token.starts_with("lpm_ci_"), "{}", exchanged.text());
     let pulled = client.ci_pull(&token, "?env=production").await?;
-    assert_eq!(pulled.json(), json!({"env": "production", "vars": {"API_KEY": "sk-live"}}), "{}", pulled.text());
+    assert_eq!(
+        pulled.json(),
+        json!({"env": "production", "vars": {"API_KEY": "sk-live"}}),
+        "{}",
+        pulled.text()
+    );
     let trail = client.stack.database().value(
         "select string_agg(concat_ws(' ', action, decision, repo, branch, environment), ', ' order by id) from lpm_dashboard.audit where action like 'ci_%'",
     )?;
-    assert_eq!(trail, "ci_exchange granted acme/web main production, ci_pull granted acme/web main production");
+    assert_eq!(
+        trail,
+        "ci_exchange granted acme/web main production, ci_pull granted acme/web main production"
+    );
     let name = client.stack.database().value("select name from lpm.ci_token")?;
     assert_eq!(name, "oidc:github:repo:acme/web:main");
     Ok(())
@@ -123,7 +143,8 @@ async fn the_token_in_between_is_bound_and_ends() -> Result<()> {
     let client = Published::new().await?;
     client.push(json!({})).await?;
     client.allow().await?;
-    let exchange = async || Ok::<_, anyhow::Error>(client.exchange(&job(), json!("production")).await?.member("token"));
+    let exchange =
+        async || Ok::<_, anyhow::Error>(client.exchange(&job(), json!("production")).await?.member("token"));
 
     let token = exchange().await?;
     for (row, query) in [("another environment", "?env=default"), ("none, which is `default`", "")] {
@@ -131,30 +152,57 @@ async fn the_token_in_between_is_bound_and_ends() -> Result<()> {
     }
     let other = client.stack.gateway.get("/api/vaults/other/ci-pull?env=production", Some(&token)).await?;
     assert_eq!(seen(&other), (403, "ci_token_scope".to_owned()), "another vault");
-    assert_eq!(seen(&client.ci_pull(&token, "?env=production").await?), (401, "ci_token_invalid".to_owned()), "three uses, well or ill");
+    assert_eq!(
+        seen(&client.ci_pull(&token, "?env=production").await?),
+        (401, "ci_token_invalid".to_owned()),
+        "three uses, well or ill"
+    );
 
     let token = exchange().await?;
     for _ in 0..3 {
         assert_eq!(client.ci_pull(&token, "?env=production").await?.status.as_u16(), 200);
     }
-    assert_eq!(seen(&client.ci_pull(&token, "?env=production").await?), (401, "ci_token_invalid".to_owned()), "a fourth use");
+    assert_eq!(
+        seen(&client.ci_pull(&token, "?env=production").await?),
+        (401, "ci_token_invalid".to_owned()),
+        "a fourth use"
+    );
 
     let token = exchange().await?;
-    for path in ["/api/vaults", "/api/vaults/vault-ci-123/sync", "/api/vault/oidc/policies?vaultId=vault-ci-123"] {
+    for path in
+        ["/api/vaults", "/api/vaults/vault-ci-123/sync", "/api/vault/oidc/policies?vaultId=vault-ci-123"]
+    {
         let reply = client.stack.gateway.get(path, Some(&token)).await?;
         assert!(reply.status.is_client_error(), "{path}: a CI token is good for ci-pull only");
     }
-    assert_eq!(seen(&client.ci_pull(&client.token, "?env=production").await?), (401, "ci_token_invalid".to_owned()), "a developer's token");
+    assert_eq!(
+        seen(&client.ci_pull(&client.token, "?env=production").await?),
+        (401, "ci_token_invalid".to_owned()),
+        "a developer's token"
+    );
 
     client.stack.database().value("update lpm.ci_token set expires_at = clock_timestamp()")?;
-    assert_eq!(seen(&client.ci_pull(&token, "?env=production").await?), (401, "ci_token_invalid".to_owned()), "expired");
+    assert_eq!(
+        seen(&client.ci_pull(&token, "?env=production").await?),
+        (401, "ci_token_invalid".to_owned()),
+        "expired"
+    );
 
     let token = exchange().await?;
-    let policies = client.stack.gateway.get("/api/vault/oidc/policies?vaultId=vault-ci-123", Some(&client.token)).await?;
+    let policies = client
+        .stack
+        .gateway
+        .get("/api/vault/oidc/policies?vaultId=vault-ci-123", Some(&client.token))
+        .await?;
     let id = policies.json()["policies"][0]["id"].as_str().context("an id")?.to_owned();
-    let revoked = client.stack.gateway.delete(&format!("/api/vault/oidc/policies/{id}"), Some(&client.token)).await?;
+    let revoked =
+        client.stack.gateway.delete(&format!("/api/vault/oidc/policies/{id}"), Some(&client.token)).await?;
     assert!(revoked.status.is_success(), "{}", revoked.text());
-    assert_eq!(seen(&client.ci_pull(&token, "?env=production").await?), (401, "ci_token_invalid".to_owned()), "its policy is gone");
+    assert_eq!(
+        seen(&client.ci_pull(&token, "?env=production").await?),
+        (401, "ci_token_invalid".to_owned()),
+        "its policy is gone"
+    );
     Ok(())
 }
 
@@ -185,7 +233,9 @@ async fn an_escrow_that_does_not_open_the_vault_is_refused_and_the_old_one_stays
     assert_eq!(client.stack.database().value("select ci_escrow_wrapping_key from lpm.vault_sync")?, stored);
     assert!(!client.stack.gateway.log().contains(&hex::encode(right)), "the raw key reached the log");
     for bad in ["", "00", &"g".repeat(64), &"0".repeat(66)] {
-        let reply = client.post("/api/vault/oidc/escrow", &json!({"vaultId": client.vault_id, "wrappingKeyHex": bad})).await?;
+        let reply = client
+            .post("/api/vault/oidc/escrow", &json!({"vaultId": client.vault_id, "wrappingKeyHex": bad}))
+            .await?;
         assert_eq!(reply.status.as_u16(), 400, "{bad:?}: {}", reply.text());
     }
     Ok(())
@@ -202,7 +252,10 @@ async fn successful_sync_answers_are_signed_and_errors_are_not() -> Result<()> {
         assert!(signature_holds(client.token.as_bytes(), &reply.bytes, &reply.header("x-lpm-signature")));
     }
     let conflict = client.push(json!({})).await?;
-    assert_eq!((seen(&conflict), conflict.header("x-lpm-signature").as_str()), ((409, "version_expected".to_owned()), ""));
+    assert_eq!(
+        (seen(&conflict), conflict.header("x-lpm-signature").as_str()),
+        ((409, "version_expected".to_owned()), "")
+    );
     // what the published client parses: an i32 version, strings, and no `status` number in an error
     assert!(pulled.json()["version"].is_i64() && pulled.json()["vaultId"].is_string());
     assert!(conflict.json().get("status").is_none());
@@ -214,7 +267,10 @@ async fn every_answer_carries_the_request_id_of_its_audit_row() -> Result<()> {
     let client = Published::new().await?;
     let pushed = client.push(json!({})).await?;
     let id = pushed.header("x-request-id");
-    let action = client.stack.database().value(&format!("select action from lpm_dashboard.audit where request_id = '{id}'"))?;
+    let action = client
+        .stack
+        .database()
+        .value(&format!("select action from lpm_dashboard.audit where request_id = '{id}'"))?;
     assert_eq!(action, "push");
     let unknown = client.stack.gateway.get("/nowhere", None).await?;
     assert_eq!(seen(&unknown), (404, "not_found".to_owned()));
@@ -228,18 +284,32 @@ async fn a_developers_log_shows_pushes_pulls_and_ci() -> Result<()> {
     client.push(json!({})).await?;
     client.allow().await?;
     client.exchange(&job().branch("feature/x"), json!("production")).await?;
-    let reply = client.stack.gateway.get(&format!("/api/vaults/{}/audit", client.vault_id), Some(&client.token)).await?;
+    let reply = client
+        .stack
+        .gateway
+        .get(&format!("/api/vaults/{}/audit", client.vault_id), Some(&client.token))
+        .await?;
     let entries = reply.json()["entries"].clone();
-    let actions: Vec<&str> = entries.as_array().context("entries")?.iter().filter_map(|entry| entry["action"].as_str()).collect();
+    let actions: Vec<&str> =
+        entries.as_array().context("entries")?.iter().filter_map(|entry| entry["action"].as_str()).collect();
     assert_eq!(actions, ["ci_exchange", "escrow_on", "policy_create", "push"], "{}", reply.text());
     for entry in entries.as_array().context("entries")? {
         assert!(entry["id"].is_string() && entry["createdAt"].is_string(), "{entry}");
     }
     let metadata = &entries[0]["metadata"];
-    for (name, value) in [("provider", "github"), ("repo", "acme/web"), ("branch", "feature/x"), ("decision", "denied"), ("reason", "branch_not_allowed")] {
+    for (name, value) in [
+        ("provider", "github"),
+        ("repo", "acme/web"),
+        ("branch", "feature/x"),
+        ("decision", "denied"),
+        ("reason", "branch_not_allowed"),
+    ] {
         assert_eq!(metadata[name], value, "{metadata}");
     }
-    assert!(metadata["workflow"].as_str().is_some_and(|workflow| workflow.contains("deploy.yml")), "{metadata}");
+    assert!(
+        metadata["workflow"].as_str().is_some_and(|workflow| workflow.contains("deploy.yml")),
+        "{metadata}"
+    );
     Ok(())
 }
 
@@ -249,8 +319,11 @@ async fn gitlab_jobs_share_one_token_for_their_retries() -> Result<()> {
     client.push(json!({})).await?;
     client.allow().await?;
     client
-        .post("/api/vault/oidc/policies", &json!({"vaultId": client.vault_id, "provider": "gitlab", "subject": "repo:my-group/my-project",
-            "allowedBranches": ["main"], "allowedEnvironments": ["production"], "allowForks": false}))
+        .post(
+            "/api/vault/oidc/policies",
+            &json!({"vaultId": client.vault_id, "provider": "gitlab", "subject": "repo:my-group/my-project",
+            "allowedBranches": ["main"], "allowedEnvironments": ["production"], "allowForks": false}),
+        )
         .await?;
     let token = client.stack.issuer.mint(&TokenRequest::gitlab())?;
     let body = json!({"oidcToken": token, "vaultId": client.vault_id, "env": "production"});

@@ -23,7 +23,14 @@ fn account(of: &Escrowed, handle: &str, plan: &str) -> Result<Escrowed> {
 }
 
 /// A pull by a push of the repository with these ids.
-async fn pull_as(escrowed: &Escrowed, client: &Client, vault_id: &str, name: &str, id: &str, owner_id: &str) -> Result<(i32, Value)> {
+async fn pull_as(
+    escrowed: &Escrowed,
+    client: &Client,
+    vault_id: &str,
+    name: &str,
+    id: &str,
+    owner_id: &str,
+) -> Result<(i32, Value)> {
     let mut claimed: Value = serde_json::from_slice(&claims(&escrowed.issuer, "main"))?;
     claimed["repository"] = json!(name);
     claimed["repository_id"] = json!(id);
@@ -48,13 +55,29 @@ fn granted() -> (i32, String) {
 
 // ---- versions ---------------------------------------------------------------------------------------------
 
-async fn push_expecting(escrowed: &Escrowed, client: &Client, vault_id: &str, expected: Option<i32>, force: bool) -> Result<(i32, Value)> {
+async fn push_expecting(
+    escrowed: &Escrowed,
+    client: &Client,
+    vault_id: &str,
+    expected: Option<i32>,
+    force: bool,
+) -> Result<(i32, Value)> {
     use lpm_core::envelope::{aead, vault};
     let key = lpm_core::secret::Secret::new(aead::random::<32>()?.to_vec());
     let blob = vault::seal_blob(&key, &aead::random()?, b"{}")?;
     let wrapped = vault::wrap_key(&key, &aead::random()?, &key)?;
-    let arguments: [&(dyn ToSql + Sync); 10] =
-        [&Uuid::now_v7(), &NONE, &escrowed.token, &vault_id, &blob, &wrapped, &expected, &force, &NONE, &NONE];
+    let arguments: [&(dyn ToSql + Sync); 10] = [
+        &Uuid::now_v7(),
+        &NONE,
+        &escrowed.token,
+        &vault_id,
+        &blob,
+        &wrapped,
+        &expected,
+        &force,
+        &NONE,
+        &NONE,
+    ];
     answer(client, "push", &arguments).await
 }
 
@@ -66,7 +89,10 @@ async fn a_push_replaces_only_what_its_caller_has_seen() -> Result<()> {
     assert_eq!((status, &body["version"]), (201, &json!(1)), "`expectedVersion` without a row creates it");
     let (status, body) = push(None, false).await?;
     assert_eq!((status, body["code"].as_str()), (409, Some("version_expected")));
-    assert!(body["error"].as_str().is_some_and(|text| text.contains("version 1") && text.contains("--force")), "{body}");
+    assert!(
+        body["error"].as_str().is_some_and(|text| text.contains("version 1") && text.contains("--force")),
+        "{body}"
+    );
     assert_eq!(code(push(Some(2), false).await?), (409, "version_conflict".to_owned()));
     assert_eq!(push(Some(1), false).await?.1["version"], 2);
     assert_eq!(push(None, true).await?.1["version"], 3);
@@ -79,9 +105,12 @@ async fn ten_versions_are_kept_and_a_dba_brings_one_back() -> Result<()> {
     for _ in 0..13 {
         push_expecting(&alice, &client, "v", None, true).await?;
     }
-    let kept = alice.database.value("select string_agg(version::text, ' ' order by version) from lpm.vault_version")?;
+    let kept = alice
+        .database
+        .value("select string_agg(version::text, ' ' order by version) from lpm.vault_version")?;
     assert_eq!(kept, "4 5 6 7 8 9 10 11 12");
-    let before = alice.database.value("select md5(encrypted_blob) from lpm.vault_version where version = 6")?;
+    let before =
+        alice.database.value("select md5(encrypted_blob) from lpm.vault_version where version = 6")?;
     assert_eq!(alice.database.value("select lpm.restore_version('v', 6, 'alice')")?, "14");
     assert_eq!(alice.database.value("select md5(encrypted_blob) from lpm.vault_sync")?, before);
     let missing = alice.database.psql("select lpm.restore_version('v', 3, 'alice')")?;
@@ -103,7 +132,12 @@ async fn ciphertext_of_one_vault_is_not_accepted_for_another() -> Result<()> {
             [&Uuid::now_v7(), &NONE, &who.token, &vault, &blob, &wrapped, &None::<i32>, &false, &NONE, &NONE];
         assert_eq!(code(answer(&client, "push", &arguments).await?), (409, "blob_known".to_owned()));
     }
-    assert_eq!(alice.database.value("select count(*) from lpm.audit_log where decision = 'denied' and reason = 'blob_known'")?, "2");
+    assert_eq!(
+        alice.database.value(
+            "select count(*) from lpm.audit_log where decision = 'denied' and reason = 'blob_known'"
+        )?,
+        "2"
+    );
     Ok(())
 }
 
@@ -143,17 +177,36 @@ async fn a_free_account_gets_the_promised_texts_and_a_downgrade_keeps_data() -> 
     let (alice, client) = ready().await?;
     let vault_id = alice.vault(&client).await?;
     alice.database.value("select lpm.set_plan('alice', 'free')")?;
-    let text = |answer: (i32, Value)| format!("{} {}", answer.0, answer.1["error"].as_str().unwrap_or_default());
+    let text =
+        |answer: (i32, Value)| format!("{} {}", answer.0, answer.1["error"].as_str().unwrap_or_default());
     let sealed = alice.sealed(&client, &vault_id).await?;
     let policy = json!({"vaultId": vault_id, "provider": "github", "subject": "repo:a/b", "allowedBranches": ["main"], "allowedEnvironments": ["x"], "allowForks": false}).to_string();
     let id = Uuid::now_v7();
-    assert_eq!(text(push_expecting(&alice, &client, &vault_id, None, true).await?), "403 Vault sync requires a Pro or Org plan");
-    assert_eq!(text(answer(&client, "pull", &[&id, &NONE, &alice.token, &vault_id]).await?), "403 Vault sync requires a Pro or Org plan");
-    assert_eq!(text(answer(&client, "create_policy", &[&id, &NONE, &alice.token, &policy]).await?), "403 CI escrow requires a Pro or Org plan");
-    assert_eq!(text(answer(&client, "put_escrow", &[&id, &NONE, &alice.token, &vault_id, &sealed]).await?), "403 CI escrow requires a Pro or Org plan");
-    assert_eq!(text(alice.decide(&client, Uuid::now_v7(), &vault_id, "main").await?), "403 Vault CI pull requires a Pro or Org plan");
+    assert_eq!(
+        text(push_expecting(&alice, &client, &vault_id, None, true).await?),
+        "403 Vault sync requires a Pro or Org plan"
+    );
+    assert_eq!(
+        text(answer(&client, "pull", &[&id, &NONE, &alice.token, &vault_id]).await?),
+        "403 Vault sync requires a Pro or Org plan"
+    );
+    assert_eq!(
+        text(answer(&client, "create_policy", &[&id, &NONE, &alice.token, &policy]).await?),
+        "403 CI escrow requires a Pro or Org plan"
+    );
+    assert_eq!(
+        text(answer(&client, "put_escrow", &[&id, &NONE, &alice.token, &vault_id, &sealed]).await?),
+        "403 CI escrow requires a Pro or Org plan"
+    );
+    assert_eq!(
+        text(alice.decide(&client, Uuid::now_v7(), &vault_id, "main").await?),
+        "403 Vault CI pull requires a Pro or Org plan"
+    );
     let reasons = alice.database.value("select string_agg(action || ' ' || reason, ', ' order by id) from lpm.audit_log where decision = 'denied'")?;
-    assert_eq!(reasons, "push plan_sync, pull plan_sync, policy_create plan_ci_escrow, escrow_on plan_ci_escrow, ci_pull plan_ci_pull");
+    assert_eq!(
+        reasons,
+        "push plan_sync, pull plan_sync, policy_create plan_ci_escrow, escrow_on plan_ci_escrow, ci_pull plan_ci_pull"
+    );
     alice.database.value("select lpm.set_plan('alice', 'pro')")?;
     assert_eq!(code(alice.decide(&client, Uuid::now_v7(), &vault_id, "main").await?), granted());
     Ok(())
@@ -174,7 +227,10 @@ async fn org_policies_take_an_org_plan_and_a_leading_role() -> Result<()> {
         answer(&client, "create_policy", &[&Uuid::now_v7(), &NONE, &who.token, &policy.to_string()]).await
     };
     assert_eq!(code(create(&bob, &org).await?), (404, "org_unknown".to_owned()), "a developer does not lead");
-    assert_eq!(code(create(&alice, &json!({"scope": "org", "org": "nobody"})).await?), (404, "org_unknown".to_owned()));
+    assert_eq!(
+        code(create(&alice, &json!({"scope": "org", "org": "nobody"})).await?),
+        (404, "org_unknown".to_owned())
+    );
     alice.database.value("select lpm.set_plan('acme', 'pro')")?;
     let (status, body) = create(&alice, &org).await?;
     assert_eq!((status, &body["error"]), (403, &json!("Org-scoped policies require an Org plan")));
@@ -213,7 +269,11 @@ async fn a_vault_id_belongs_to_whoever_claimed_it_first() -> Result<()> {
     assert_eq!(code(alice.decide(&client, Uuid::now_v7(), &vault_id, "main").await?), denied("no_policy"));
     assert!(alice.allow(&client, &vault_id).await.is_err());
     mallory.allow(&client, &vault_id).await?;
-    assert_eq!(code(mallory.decide(&client, Uuid::now_v7(), &vault_id, "main").await?), denied("escrow_off"), "nobody else's escrow serves");
+    assert_eq!(
+        code(mallory.decide(&client, Uuid::now_v7(), &vault_id, "main").await?),
+        denied("escrow_off"),
+        "nobody else's escrow serves"
+    );
     Ok(())
 }
 
@@ -226,7 +286,11 @@ async fn a_claim_without_a_push_lapses_and_many_are_refused() -> Result<()> {
     alice.push(&client, "wanted").await?;
     alice.database.value("update lpm.vault_claim set claimed_at = claimed_at - interval '25 hours'")?;
     alice.allow(&client, "wanted").await?;
-    assert_eq!(alice.database.value("select count(*) from lpm.oidc_policy")?, "1", "the squatter's policy went with the claim");
+    assert_eq!(
+        alice.database.value("select count(*) from lpm.oidc_policy")?,
+        "1",
+        "the squatter's policy went with the claim"
+    );
     for number in 0..20 {
         squatter.allow(&client, &format!("squat-{number}")).await?;
     }
@@ -242,7 +306,8 @@ async fn an_owner_that_does_not_match_is_like_a_vault_that_does_not_exist() -> R
     let owner: Uuid = alice.database.value("select user_id from lpm.vault_claim")?.parse()?;
     let ask = async |vault: &str, owner: Option<Uuid>| {
         let claims = claims(&alice.issuer, "main");
-        let arguments: [&(dyn ToSql + Sync); 7] = [&Uuid::now_v7(), &NONE, &alice.issuer, &claims, &vault, &"production", &owner];
+        let arguments: [&(dyn ToSql + Sync); 7] =
+            [&Uuid::now_v7(), &NONE, &alice.issuer, &claims, &vault, &"production", &owner];
         answer(&client, "decide", &arguments).await
     };
     let unknown = ask("no-such-vault", None).await?;
@@ -260,12 +325,21 @@ async fn the_first_grant_pins_the_ids_for_every_policy_of_the_subject() -> Resul
     alice.allow_with(&client, &vault_id, &json!({"allowedBranches": ["release/*"]})).await?;
     let pull = |name, id, owner| pull_as(&alice, &client, &vault_id, name, id, owner);
     assert_eq!(code(pull("acme/web", "42", "7").await?), granted());
-    assert_eq!(alice.database.value("select subject_id || ' ' || owner_id from lpm.oidc_subject_pin")?, "42 7");
-    assert_eq!(code(pull("acme/web", "43", "7").await?), denied("identity_changed"), "re-created under the same name");
+    assert_eq!(
+        alice.database.value("select subject_id || ' ' || owner_id from lpm.oidc_subject_pin")?,
+        "42 7"
+    );
+    assert_eq!(
+        code(pull("acme/web", "43", "7").await?),
+        denied("identity_changed"),
+        "re-created under the same name"
+    );
     assert_eq!(code(pull("acme/web", "42", "8").await?), denied("owner_changed"), "transferred");
     assert_eq!(code(pull("ACME/Web", "42", "7").await?), granted(), "GitHub's names have no case");
     assert_eq!(code(pull("acme/renamed", "42", "7").await?), granted(), "renamed, same ids");
-    let renamed = alice.database.value("select count(*) from lpm.audit_log where decision = 'granted' and reason = 'renamed'")?;
+    let renamed = alice
+        .database
+        .value("select count(*) from lpm.audit_log where decision = 'granted' and reason = 'renamed'")?;
     assert_eq!(renamed, "1");
     // whoever takes the old name has other ids
     assert_eq!(code(pull("acme/web", "99", "7").await?), denied("identity_changed"));
@@ -288,7 +362,8 @@ async fn two_first_grants_at_once_pin_one_identity() -> Result<()> {
                 let mut claimed: Value = serde_json::from_slice(&claims(&issuer, "main"))?;
                 claimed["repository_id"] = json!(id);
                 let bytes = claimed.to_string().into_bytes();
-                let arguments: [&(dyn ToSql + Sync); 7] = [&Uuid::now_v7(), &NONE, &issuer, &bytes, &vault_id, &"production", &None::<Uuid>];
+                let arguments: [&(dyn ToSql + Sync); 7] =
+                    [&Uuid::now_v7(), &NONE, &issuer, &bytes, &vault_id, &"production", &None::<Uuid>];
                 Ok::<_, anyhow::Error>((id, answer(&client, "decide", &arguments).await?))
             });
         }
@@ -310,11 +385,17 @@ async fn two_first_grants_at_once_pin_one_identity() -> Result<()> {
 async fn a_subject_that_was_never_pinned_lapses_after_thirty_days() -> Result<()> {
     let (alice, client) = ready().await?;
     let vault_id = alice.vault(&client).await?;
-    alice.database.value("update lpm.oidc_subject_pin set waiting_since = waiting_since - interval '31 days'")?;
+    alice
+        .database
+        .value("update lpm.oidc_subject_pin set waiting_since = waiting_since - interval '31 days'")?;
     let (status, body) = alice.decide(&client, Uuid::now_v7(), &vault_id, "main").await?;
     assert_eq!((status, body["code"].as_str()), (403, Some("policy_lapsed")), "{body}");
     alice.allow(&client, &vault_id).await?;
-    assert_eq!(alice.database.value("select count(*) from lpm.oidc_policy")?, "1", "the same policy, awake again");
+    assert_eq!(
+        alice.database.value("select count(*) from lpm.oidc_policy")?,
+        "1",
+        "the same policy, awake again"
+    );
     assert_eq!(code(alice.decide(&client, Uuid::now_v7(), &vault_id, "main").await?), granted());
     Ok(())
 }
@@ -328,9 +409,17 @@ async fn strangers_are_counted_in_a_bounded_number_of_rows() -> Result<()> {
     let before = alice.database.value("select count(*) from lpm.audit_log")?;
     for attempt in 0..40 {
         let vault = if attempt % 2 == 0 { vault_id.clone() } else { format!("made-up-{attempt}") };
-        assert_eq!(code(pull_as(&alice, &client, &vault, "evil/repo", "666", "13").await?), denied("no_policy"));
+        assert_eq!(
+            code(pull_as(&alice, &client, &vault, "evil/repo", "666", "13").await?),
+            denied("no_policy")
+        );
     }
-    assert_eq!(alice.database.value("select string_agg(attempts::text, ' ' order by vault_id) from lpm.oidc_stranger")?, "20 20");
+    assert_eq!(
+        alice
+            .database
+            .value("select string_agg(attempts::text, ' ' order by vault_id) from lpm.oidc_stranger")?,
+        "20 20"
+    );
     assert_eq!(alice.database.value("select count(*) from lpm.audit_log")?, before);
     assert_eq!(alice.database.value("select count(*) from lpm.oidc_token_use")?, "0");
     Ok(())
@@ -342,7 +431,8 @@ async fn a_token_is_used_up_across_vaults_and_after_a_denial() -> Result<()> {
     let (one, two) = (alice.vault(&client).await?, alice.vault(&client).await?);
     let claims = claims(&alice.issuer, "main");
     let ask = async |vault: &str, environment: &str| {
-        let arguments: [&(dyn ToSql + Sync); 7] = [&Uuid::now_v7(), &NONE, &alice.issuer, &claims, &vault, &environment, &None::<Uuid>];
+        let arguments: [&(dyn ToSql + Sync); 7] =
+            [&Uuid::now_v7(), &NONE, &alice.issuer, &claims, &vault, &environment, &None::<Uuid>];
         answer(&client, "decide", &arguments).await.map(code)
     };
     assert_eq!(ask(&one, "staging").await?, denied("environment_not_allowed"));
@@ -358,9 +448,11 @@ async fn parallel_uses_of_one_token_are_granted_once() -> Result<()> {
     let claims = claims(&alice.issuer, "main");
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..32 {
-        let (client, vault_id, claims, issuer) = (alice.gateway().await?, vault_id.clone(), claims.clone(), alice.issuer.clone());
+        let (client, vault_id, claims, issuer) =
+            (alice.gateway().await?, vault_id.clone(), claims.clone(), alice.issuer.clone());
         tasks.spawn(async move {
-            let arguments: [&(dyn ToSql + Sync); 7] = [&Uuid::now_v7(), &NONE, &issuer, &claims, &vault_id, &"production", &None::<Uuid>];
+            let arguments: [&(dyn ToSql + Sync); 7] =
+                [&Uuid::now_v7(), &NONE, &issuer, &claims, &vault_id, &"production", &None::<Uuid>];
             answer(&client, "decide", &arguments).await
         });
     }

@@ -56,7 +56,8 @@ pub(crate) fn list(session: &Session) -> Result<()> {
         output::line(format!("{}  {}", text("id").unwrap_or_default(), text("permits").unwrap_or_default()))?;
         let by = text("author").zip(text("createdAt")).map(|(author, at)| format!("by {author} at {at}"));
         let pinned = policy["pinned"]["id"].as_str().map(|id| format!("pinned to id {}", printable(id)));
-        let lapses = text("lapsesAt").map(|at| format!("no pull yet, lapses at {at}"));
+        let lapses =
+            text("lapsesAt").map(|at| format!("pinned by the first pull; without one it lapses at {at}"));
         let details: Vec<String> = [by, pinned, lapses].into_iter().flatten().collect();
         output::line(format!("    {}", details.join("; ")))?;
     }

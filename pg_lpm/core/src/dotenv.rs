@@ -1,6 +1,6 @@
 //! `.env` files and the other forms in which variables leave the command line.
 //!
-//! [`parse`] reads what people write, [`render`] writes what others read: a `.env` file, shell exports,
+//! [`parse()`] reads what people write, [`render()`] writes what others read: a `.env` file, shell exports,
 //! JSON, Docker's `--env-file`, GitHub's `$GITHUB_ENV`. A value is data in every form: nothing in it can
 //! end its own quotes, start a new variable or be expanded. Errors name a line or a variable, never a value.
 

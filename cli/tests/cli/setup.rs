@@ -1,9 +1,7 @@
 //! `lpm ci setup`, and what the network commands refuse before there is any network.
 
-mod support;
-
+use crate::support::Machine;
 use serde_json::json;
-use support::Machine;
 
 const OWNER: &str = "0192f0c4-0000-4000-8000-000000000001";
 

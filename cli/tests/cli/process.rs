@@ -1,8 +1,6 @@
 //! Variables that go straight into a process, from outside.
 
-mod support;
-
-use support::Machine;
+use crate::support::Machine;
 
 #[test]
 fn a_command_gets_the_variables_and_keeps_its_own() {

@@ -1,7 +1,6 @@
 //! `lpm` in a home and a project of its own, with nothing of the environment that runs the tests.
 
-#![allow(dead_code, reason = "each test program uses its own part")]
-
+pub(crate) mod gateway;
 pub(crate) mod server;
 
 use serde_json::Value;

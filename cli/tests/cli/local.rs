@@ -1,11 +1,9 @@
 //! Commands that stay on the machine, from outside.
 
-mod support;
-
+use crate::support::Machine;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use support::Machine;
 
 // --- set, get, list, delete -----------------------------------------------------------------------
 

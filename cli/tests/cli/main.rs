@@ -1,0 +1,9 @@
+//! The command line from outside: a home, a project, an environment and nothing else.
+
+mod allow;
+mod ci;
+mod local;
+mod process;
+mod setup;
+mod support;
+mod sync;
