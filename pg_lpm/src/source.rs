@@ -21,7 +21,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 /// The environment variable's value, copied while preloading.
 static ENVIRONMENT: Mutex<Option<Secret>> = Mutex::new(None);
 
-/// Copies the variable, wipes it from the process's environment block and unsets it, so that neither
+/// Copies the variable, wipes it from the process's environment and unsets it, so that neither
 /// `/proc/*/environ` nor a child process shows it.
 pub(crate) fn take_environment() {
     // SAFETY: the postmaster has one thread while it preloads libraries; the pointer stays valid until
@@ -31,16 +31,46 @@ pub(crate) fn take_environment() {
         if found.is_null() {
             return;
         }
-        let len = libc::strlen(found);
-        let bytes = std::slice::from_raw_parts_mut(found.cast::<u8>(), len);
+        let bytes = std::slice::from_raw_parts_mut(found.cast::<u8>(), libc::strlen(found));
         let copy = Secret::new(bytes.to_vec());
         bytes.fill(0);
         libc::unsetenv(VARIABLE.as_ptr());
         copy
     };
+    wipe_initial_environment();
     if let Ok(mut environment) = ENVIRONMENT.lock() {
         *environment = Some(value);
     }
+}
+
+/// Wipes the variable where the kernel put it, which is what `/proc/*/environ` shows: PostgreSQL moves its
+/// environment elsewhere at start (`save_ps_display_args`), so `getenv` finds the copy only.
+fn wipe_initial_environment() {
+    let Some((start, end)) = initial_environment() else {
+        pgrx::log!(
+            "pg_lpm: cannot find the initial environment to wipe VAULT_CI_ESCROW_KEY from it: prefer pg_lpm.escrow_key_file"
+        );
+        return;
+    };
+    // SAFETY: the kernel's own bounds of the block on our stack, which stays mapped and writable for the life of
+    // the process; nothing refers to it any more but the process title, which may be cut.
+    let block = unsafe {
+        std::slice::from_raw_parts_mut(std::ptr::with_exposed_provenance_mut::<u8>(start), end - start)
+    };
+    for entry in block.split_mut(|byte| *byte == 0) {
+        if entry.strip_prefix(VARIABLE.to_bytes()).is_some_and(|rest| rest.first() == Some(&b'=')) {
+            entry.fill(0);
+        }
+    }
+}
+
+/// `env_start` and `env_end` of proc(5), fields 50 and 51 of `/proc/self/stat`.
+fn initial_environment() -> Option<(usize, usize)> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // the second field, the program's name, may hold anything; it ends at the last parenthesis
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(47);
+    let (start, end) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    (0 < start && start < end).then_some((start, end))
 }
 
 /// The keys of the configured source, newest first; an empty list where none is configured.
