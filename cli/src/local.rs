@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `~/.lpm/.vault-key` | the wrapping key, 64 hex digits; shared with the published client |
 //! | `~/.lpm/secrets/<SHA-256 of the vault id>` | `lpm-local-v1`, line feed, IV, AES-256-GCM of the payload |
+//! | the same with `.version` | the server's version that those variables were last equal to |
 //!
 //! The key of the variables is a sub-key of the wrapping key (HKDF-SHA256, info `lpm-local-v1`), so the
 //! wrapping key itself encrypts nothing here; the AAD binds a file to its vault.
@@ -127,14 +128,35 @@ impl LocalVault<'_> {
         files::write(&self.path(), &[HEADER, &iv, &sealed].concat(), files::PRIVATE)
     }
 
+    fn version_path(&self) -> PathBuf {
+        self.path().with_extension("version")
+    }
+
+    /// The server's version that this machine has seen: what a push may replace.
+    ///
+    /// Not the one in `lpm.json`, which comes to machines that never pulled, by git.
+    pub(crate) fn version(&self) -> Result<Option<i32>> {
+        let text = files::read(&self.version_path())?;
+        Ok(text.and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse().ok()))
+    }
+
+    /// Notes that the variables are those of the server's `version`.
+    pub(crate) fn set_version(&self, version: i32) -> Result<()> {
+        files::private_directory(&self.directory())?;
+        files::write(&self.version_path(), format!("{version}\n").as_bytes(), files::PRIVATE)
+    }
+
     /// Forgets the variables.
     pub(crate) fn remove(&self) -> Result<()> {
-        match std::fs::remove_file(self.path()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::file("delete", &self.path(), &error))
+        for path in [self.path(), self.version_path()] {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::file("delete", &path, &error));
+                }
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 }
 

@@ -283,3 +283,25 @@ async fn the_server_holds_ciphertext_only() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_machine_that_never_pulled_does_not_replace_the_vault() -> Result<()> {
+    let stack = Stack::new().await?;
+    let token = stack.account("carol", "pro").await?;
+    let first = pushed(&stack, &token)?;
+    // lpm.json comes to the new machine by git, with the version of the old one
+    let second = stack.machine(&token)?;
+    second.write("lpm.json", &first.read("lpm.json")?)?;
+    second.lpm(["env", "set", "X=1"])?.ok()?;
+    let refused = second.lpm(["env", "push"])?;
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("pull first, or push with `--force`"), "{}", refused.stderr);
+    assert_eq!(stack.database().value("select version from lpm.vault_sync")?, "1");
+    first.lpm(["env", "set", "X=2"])?.ok()?;
+    first.lpm(["env", "push"])?.ok()?;
+    second.lpm(["env", "push", "--force"])?.ok()?;
+    assert_eq!(stack.database().value("select version from lpm.vault_sync")?, "3");
+    let stale = first.lpm(["env", "push"])?;
+    assert!(stale.stderr.contains("the server has version 3 of this vault, not 2"), "{}", stale.stderr);
+    Ok(())
+}

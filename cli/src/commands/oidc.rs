@@ -155,6 +155,8 @@ fn explanation(reply: &Value) -> Vec<String> {
         lines.push(format!("denied: {} ({})", text(&reply["error"]), text(&reply["reason"])));
         lines.extend(reply["hint"].as_str().map(|hint| format!("hint: {}", printable(hint))));
     }
+    let unknown = reply["unknownClaims"].as_array().into_iter().flatten();
+    lines.extend(unknown.map(|name| format!("note: no claim is called `{}`", text(name))));
     let mut policy = None;
     for row in reply["checks"].as_array().into_iter().flatten() {
         if policy != Some(&row["policy"]) {
@@ -202,6 +204,10 @@ mod tests {
             ]
         );
         assert_eq!(explanation(&json!({"granted": true, "checks": []})), ["granted"]);
+        assert_eq!(
+            explanation(&json!({"granted": true, "unknownClaims": ["brnch"], "checks": []})),
+            ["granted", "note: no claim is called `brnch`"]
+        );
         assert_eq!(explanation(&json!({})), ["denied: - (-)"], "an answer that says nothing grants nothing");
     }
 }

@@ -23,14 +23,15 @@ pub(crate) fn push(session: &mut Session, args: &PushArgs) -> Result<()> {
     let (token, client) = (session.token()?, session.client()?);
     let id = session.vault()?;
     let home = session.home()?;
-    let all = home.vault(&id).load()?;
+    let local = home.vault(&id);
+    let all = local.load()?;
     if all.count() == 0 {
         return Err(Error::failure("the vault is empty on this machine, nothing to push")
             .hint("`lpm env set KEY` begins it"));
     }
     let (encrypted_blob, wrapped_key) = seal(&all, &home.wrapping_key_or_new()?)?;
     let of_project = session.is_projects(&id);
-    let expected = session.project.version().filter(|_| of_project && !args.force);
+    let expected = if args.force { None } else { local.version()? };
     let request = PushRequest {
         encrypted_blob,
         wrapped_key,
@@ -47,6 +48,7 @@ pub(crate) fn push(session: &mut Session, args: &PushArgs) -> Result<()> {
         bearer: Bearer::Signed(&token),
         retry: Retry::Unsent,
     }))?;
+    local.set_version(reply.version)?;
     remember(session, &id, reply.version, reply.owner)?;
     let (environments, count) = (all.0.values().filter(|vars| !vars.is_empty()).count(), all.count());
     let document = json!({ "success": true, "vaultId": id, "version": reply.version, "status": reply.status,
@@ -92,6 +94,7 @@ pub(crate) fn pull(session: &mut Session, args: &PullArgs) -> Result<()> {
     }
     let changes = Changes::of_vault(&old, &new);
     local.save(&new)?;
+    local.set_version(reply.version)?;
     drop(lock);
     remember(session, &id, reply.version, reply.owner)?;
 
