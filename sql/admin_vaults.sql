@@ -40,6 +40,10 @@ begin
        and not exists (select from lpm.oidc_policy p where p.vault_id = n.vault_id and p.issuer = n.issuer and p.subject = n.subject);
     update lpm.vault_sync v set ci_escrow_wrapping_key = null, escrow_kind = null
      where v.vault_id = transfer_vault.vault_id and coalesce(v.user_id, v.org_id) <> coalesce(to_owner.user_id, to_owner.org_id);
+    update lpm.vault_version o set ci_escrow_wrapping_key = null, escrow_kind = null
+      from lpm.vault_sync v
+     where v.id = o.vault and v.vault_id = transfer_vault.vault_id
+       and coalesce(v.user_id, v.org_id) <> coalesce(to_owner.user_id, to_owner.org_id);
     perform lpm.audit_admin('vault_transfer', transfer_vault.vault_id, to_owner.user_id, to_owner.org_id,
                             json_build_object('to', transfer_vault.new_owner));
     return transfer_vault.new_owner;
