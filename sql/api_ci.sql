@@ -5,14 +5,16 @@
 create type lpm.decided as (answer lpm_api.answer, policy_id uuid, expires_at timestamptz, name text);
 
 -- The policies that could speak for these claims, with everything the decision needs to know beside them.
--- Runs in the caller's rights, so row security binds it in lpm_api. `only_policy` narrows to one.
+-- Runs in the caller's rights, so row security binds it in lpm_api. `only_policy` narrows to one. Not a function
+-- in SQL: those are planned anew at every call before PostgreSQL 18, which takes longer than all the rest.
 create function lpm.ci_facts(vault_id text, issuer text, subjects text[], subject_id text, environment text, pull boolean,
                              without_job_project boolean, only_policy uuid default null) returns text
-language sql stable parallel safe
+language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-    select json_build_object(
-        'now', floor(extract(epoch from clock_timestamp()))::bigint, 'vault', $1, 'environment', $5, 'pull', $6, 'without_job_project', $7,
+begin
+    return json_build_object(
+        'now', floor(extract(epoch from clock_timestamp()))::bigint, 'vault', ci_facts.vault_id, 'environment', ci_facts.environment, 'pull', ci_facts.pull, 'without_job_project', ci_facts.without_job_project,
         'candidates', coalesce((
             select json_agg(json_build_object(
                        'id', p.id, 'policy', p.document, 'owner', coalesce(a.handle, o.slug), 'plan', coalesce(a.plan, o.plan),
@@ -27,10 +29,11 @@ as $$
               left join lpm.org o on o.id = p.org_id
               left join lpm.oidc_subject_pin n on n.vault_id = p.vault_id and n.issuer = p.issuer and n.subject = p.subject
               left join lpm.vault_sync v on v.vault_id = p.vault_id and (v.user_id = p.user_id or v.org_id = p.org_id)
-             where p.vault_id = $1 and p.issuer = $2
-               and ($8 is null or p.id = $8)
-               and p.subject = any ($3 || array(select b.subject from lpm.oidc_subject_pin b
-                                                 where b.vault_id = $1 and b.issuer = $2 and b.subject_id = $4))), '[]'))::text
+             where p.vault_id = ci_facts.vault_id and p.issuer = ci_facts.issuer
+               and (ci_facts.only_policy is null or p.id = ci_facts.only_policy)
+               and p.subject = any (ci_facts.subjects || array(select b.subject from lpm.oidc_subject_pin b
+                                                 where b.vault_id = ci_facts.vault_id and b.issuer = ci_facts.issuer and b.subject_id = ci_facts.subject_id))), '[]'))::text;
+end
 $$;
 
 -- Decides, writes the audit row (or counts a stranger), and returns what to answer; the same code for one-step
