@@ -13,7 +13,9 @@ use crate::json::{self, Limits, Value};
 use crate::pattern::Pattern;
 use std::fmt::Display;
 
-/// Longest vault id, issuer, audience and deployment environment, in bytes.
+/// Longest vault id, in bytes: as the tables have it.
+const MAX_VAULT_ID: usize = 256;
+/// Longest issuer, audience and deployment environment, in bytes.
 const MAX_TEXT: usize = 512;
 /// Most items of one list.
 const MAX_ITEMS: usize = 100;
@@ -118,11 +120,7 @@ pub(super) fn read(
         subject,
     };
     policy.sort();
-    Ok(NewPolicy {
-        vault_id: fields.required("vaultId")?.to_owned(),
-        pins: fields.pins(&policy.subject)?,
-        policy,
-    })
+    Ok(NewPolicy { vault_id: fields.vault_id()?.to_owned(), pins: fields.pins(&policy.subject)?, policy })
 }
 
 /// The members of the body; null and absent are the same.
@@ -135,6 +133,14 @@ impl<'a> Fields<'a> {
 
     fn required(&self, field: &str) -> Result<&'a str, Failure> {
         self.text(field)?.ok_or_else(|| missing(field))
+    }
+
+    fn vault_id(&self) -> Result<&'a str, Failure> {
+        let id = self.required("vaultId")?;
+        if id.len() > MAX_VAULT_ID {
+            return Err(invalid_value("vaultId", id, "is longer than 256 bytes"));
+        }
+        Ok(id)
     }
 
     fn text(&self, field: &str) -> Result<Option<&'a str>, Failure> {

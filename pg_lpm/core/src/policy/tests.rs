@@ -152,6 +152,7 @@ fn a_request_that_could_mean_something_else_is_refused() {
         ("", ("subject", json!("project:20")), "does not name a GitHub repository"),
         ("", ("vaultId", Value::Null), "is missing"),
         ("", ("vaultId", json!("a\nb")), "control characters"),
+        ("", ("vaultId", json!("x".repeat(257))), "longer than 256 bytes"),
         ("", ("provider", Value::Null), "is missing"),
         ("", ("issuer", json!("https://gitlab.com ")), "begin or end with a space"),
         ("", ("issuer", json!("")), "must neither be empty"),
