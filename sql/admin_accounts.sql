@@ -117,6 +117,8 @@ declare
     vaults bigint;
 begin
     select count(*) into vaults from lpm.vault_sync v where v.user_id = of_user and v.version > 0;
+    -- what the user claimed first and then shared stays the org's
+    update lpm.vault_claim c set user_id = null where c.user_id = of_user and c.org_id is not null;
     delete from lpm.account a where a.id = of_user;
     perform lpm.audit_admin('user_drop', owner_user => of_user, metadata => json_build_object('handle', drop_user.handle, 'vaults', vaults));
     return vaults;

@@ -68,23 +68,34 @@ begin
 end
 $$;
 
--- Deletes one owner's copy of a vault with its kept versions; with the claimer's copy its policies and the claim.
+-- Deletes one owner's copy of a vault with its kept versions and policies, and that owner's part of the claim.
 create function lpm.delete_vault(vault_id text, owner text) returns boolean
 language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     of_owner record;
+    claim lpm.vault_claim;
+    is_claimer boolean;
     rows_deleted int;
-    claims_deleted int;
 begin
     select * into of_owner from lpm.find_owner(delete_vault.owner);
+    -- the claim before the row, as everywhere
+    select c.* into claim from lpm.vault_claim c where c.vault_id = delete_vault.vault_id for update;
+    is_claimer := coalesce(claim.user_id = of_owner.user_id or claim.org_id = of_owner.org_id, false);
     delete from lpm.vault_sync v where v.vault_id = delete_vault.vault_id and (v.user_id = of_owner.user_id or v.org_id = of_owner.org_id);
     get diagnostics rows_deleted = row_count;
-    delete from lpm.vault_claim c where c.vault_id = delete_vault.vault_id and (c.user_id = of_owner.user_id or c.org_id = of_owner.org_id);
-    get diagnostics claims_deleted = row_count;
-    if rows_deleted + claims_deleted = 0 then
+    if rows_deleted = 0 and not is_claimer then
         raise exception '"%" has no vault "%"', delete_vault.owner, delete_vault.vault_id using errcode = 'no_data_found';
+    end if;
+    delete from lpm.oidc_policy p where p.vault_id = delete_vault.vault_id and (p.user_id = of_owner.user_id or p.org_id = of_owner.org_id);
+    if is_claimer and (claim.user_id is null or claim.org_id is null) then
+        delete from lpm.vault_claim c where c.vault_id = delete_vault.vault_id;
+    elsif is_claimer then
+        update lpm.vault_claim c
+           set user_id = case when c.user_id = of_owner.user_id then null else c.user_id end,
+               org_id = case when c.org_id = of_owner.org_id then null else c.org_id end
+         where c.vault_id = delete_vault.vault_id;
     end if;
     perform lpm.audit_admin('vault_delete', delete_vault.vault_id, of_owner.user_id, of_owner.org_id);
     return true;
@@ -115,7 +126,11 @@ begin
             stored.ci_escrow_wrapping_key, stored.escrow_kind, stored.updated_at, stored.updated_by);
     update lpm.vault_sync v
        set version = stored.version + 1, encrypted_blob = old.encrypted_blob, wrapped_key = old.wrapped_key, blob_sha256 = old.blob_sha256,
-           ci_escrow_wrapping_key = old.ci_escrow_wrapping_key, escrow_kind = old.escrow_kind, updated_at = clock_timestamp(), updated_by = null
+           -- the machine's wrapping key serves every version; a vault's own key only the one that it was pushed with;
+           -- and what was switched off since stays off
+           ci_escrow_wrapping_key = case stored.escrow_kind when 'wrapping' then stored.ci_escrow_wrapping_key when 'aes' then old.ci_escrow_wrapping_key end,
+           escrow_kind = case stored.escrow_kind when 'wrapping' then stored.escrow_kind when 'aes' then old.escrow_kind end,
+           updated_at = clock_timestamp(), updated_by = null
      where v.id = stored.id;
     delete from lpm.vault_version o where o.vault = stored.id and o.version <= stored.version - 9;
     perform lpm.audit_admin('vault_restore', restore_version.vault_id, of_owner.user_id, of_owner.org_id,
@@ -148,7 +163,7 @@ begin
             'gitlab', (select i.issuer from lpm.issuers i where i.provider = 'gitlab' and i.is_default),
             'pins', coalesce((select json_agg(json_build_object('subject', n.subject, 'id', n.subject_id, 'owner_id', n.owner_id))
                                 from lpm.oidc_subject_pin n where n.vault_id = rehearse.vault_id and n.subject_id is not null), '[]'))::text);
-        if draft.refusal is not null then
+        if (draft.refusal).status is not null then
             rehearsal.refusal := draft.refusal;
             return rehearsal;
         end if;
@@ -162,7 +177,7 @@ begin
         return rehearsal;
     end if;
     select * into job from lpm.read_claims(trusted.provider, named, rehearsal.claims);
-    if job.refusal is not null then
+    if (job.refusal).status is not null then
         rehearsal.refusal := job.refusal;
         return rehearsal;
     end if;

@@ -58,8 +58,12 @@ begin
         return decided;
     end if;
     select * into job from lpm.read_claims(trusted.provider, decide_request.issuer, decide_request.claims);
-    if job.refusal is not null then
+    if (job.refusal).status is not null then
         decided.answer := job.refusal;
+        return decided;
+    end if;
+    if job.use_key is null then
+        decided.answer := lpm.failure('token_malformed', 'reason', 'the claims are missing');
         return decided;
     end if;
     known_vault := lpm.enter_vault(decide_request.vault_id, decide_request.owner);
@@ -106,6 +110,12 @@ begin
     end if;
 
     select p.user_id, p.org_id into grantee from lpm.oidc_policy p where p.id = verdict.policy;
+    if verdict.granted and not found then
+        -- revoked since it was judged: without it nobody knows whose row may be read
+        select f.status, f.body, 'no_policy' as reason, null::uuid as policy, false as granted, null::text[] as environments,
+               false as renamed, null::text as pin_id, null::text as pin_owner_id
+          into verdict from lpm.failure('no_policy', 'subject', job.subject, 'provider', trusted.provider) f;
+    end if;
     insert into lpm.audit_log (request_id, action, decision, reason, vault_id, owner_user_id, owner_org_id, provider, issuer, repository, branch,
                                workflow, event, run, sha, actor, environment, environments, policy_id, address, metadata)
     values (decide_request.request_id, decide_request.action,
@@ -120,6 +130,7 @@ begin
     decided.policy_id := verdict.policy;
     decided.expires_at := job.expires_at;
     decided.name := job.token_name;
+    perform lpm.note_decision(pg_current_xact_id()::text::bigint);
     return decided;
 end
 $$;
@@ -135,12 +146,12 @@ declare
     decided lpm.decided;
     expires timestamptz := clock_timestamp() + interval '5 minutes';
 begin
-    if refusal is not null then
+    if refusal.status is not null then
         return refusal;
     end if;
     decided := lpm.decide_request('ci_exchange', exchange.request_id, exchange.address, exchange.issuer, exchange.claims,
                                   exchange.vault_id, exchange.environment, exchange.owner, count_use => true);
-    if (decided.answer).status <> 200 then
+    if (decided.answer).status is distinct from 200 then
         return decided.answer;
     end if;
     insert into lpm.ci_token (stored_hash, name, vault_id, policy_id, owner, issuer, claims, environment, expires_at)
@@ -160,7 +171,7 @@ declare
     refusal lpm_api.answer := lpm.refuse_read_only();
     decided lpm.decided;
 begin
-    if refusal is not null then
+    if refusal.status is not null then
         return refusal;
     end if;
     decided := lpm.decide_request('ci_pull', decide.request_id, decide.address, decide.issuer, decide.claims,
@@ -180,7 +191,7 @@ declare
     mismatch text;
     decided lpm.decided;
 begin
-    if refusal is not null then
+    if refusal.status is not null then
         return refusal;
     end if;
     token := lpm.enter_ci_token(decide_ci.token_hash);
@@ -213,7 +224,12 @@ declare
     granted lpm.audit_log;
     stored lpm.vault_sync;
     answer lpm_api.answer;
+    target pg_lsn;
 begin
+    -- A standby shows the grant as well, and would open it once more.
+    if current_setting('transaction_read_only')::boolean then
+        return lpm.failure('read_only');
+    end if;
     -- Whatever this transaction has written could still be rolled back, the audit row included.
     if pg_current_xact_id_if_assigned() is not null then
         return lpm.failure('not_openable');
@@ -222,7 +238,9 @@ begin
     if granted.id is null then
         return lpm.failure('not_openable');
     end if;
-    if current_setting('synchronous_standby_names') <> '' and not lpm.commit_is_replicated() then
+    -- The commit is durable here, whatever synchronous_commit the client had set for it, and there.
+    target := lpm.flush_decision(granted.transaction_id::text::bigint);
+    if current_setting('synchronous_standby_names') <> '' and not lpm.commit_is_replicated(target) then
         return lpm.failure('audit_not_durable');
     end if;
     if not lpm.claim_open(granted.transaction_id::text::bigint, granted.created_at) then

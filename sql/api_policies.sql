@@ -23,13 +23,13 @@ declare
     new_document bytea;
     pin lpm.oidc_subject_pin;
 begin
-    if caller.refusal is not null then
+    if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
     select * into asked from lpm.parse_policy(create_policy.body,
         (select i.issuer from lpm.issuers i where i.provider = 'github' and i.is_default),
         (select i.issuer from lpm.issuers i where i.provider = 'gitlab' and i.is_default));
-    if asked.refusal is not null then
+    if (asked.refusal).status is not null then
         return asked.refusal;
     end if;
     if not exists (select from lpm.issuers i where i.issuer = asked.issuer and i.provider = asked.provider) then
@@ -93,7 +93,7 @@ as $$
 declare
     caller lpm.caller := lpm.enter_account(list_policies.token_hash, 'read', list_policies.vault_id);
 begin
-    if caller.refusal is not null then
+    if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
     return row (200, json_build_object(
@@ -123,7 +123,7 @@ declare
     caller lpm.caller := lpm.enter_account(revoke_policy.token_hash, 'all');
     policy lpm.oidc_policy;
 begin
-    if caller.refusal is not null then
+    if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
     if revoke_policy.policy_id ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' then
@@ -147,7 +147,7 @@ declare
     caller lpm.caller := lpm.enter_account(repin.token_hash, 'all', repin.vault_id);
     pins int;
 begin
-    if caller.refusal is not null then
+    if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
     pins := lpm.forget_pins(repin.vault_id, repin.subject);
@@ -184,7 +184,7 @@ declare
     caller lpm.caller := lpm.enter_account(escrow_key.token_hash, 'read');
     key record;
 begin
-    if caller.refusal is not null then
+    if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
     select k.* into key from lpm.loaded_escrow_keys() k where k.position = 1;
@@ -206,7 +206,7 @@ declare
     stored lpm.vault_sync;
     accepted record;
 begin
-    if caller.refusal is not null then
+    if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
     if caller.plan = 'free' then
@@ -221,7 +221,7 @@ begin
     insert into lpm.vault_sync (vault_id, user_id) values (put_escrow.vault_id, caller.user_id) on conflict on constraint vault_sync_vault_id_user_id_key do nothing;
     select v.* into stored from lpm.vault_sync v where v.vault_id = put_escrow.vault_id and v.user_id = caller.user_id for update;
     select * into accepted from lpm.accept_escrow(put_escrow.sealed, put_escrow.vault_id, 'user', caller.user_id, stored.wrapped_key);
-    if accepted.refusal is not null then
+    if (accepted.refusal).status is not null then
         return lpm.refuse_with(put_escrow.request_id, put_escrow.address, caller, 'escrow_on', put_escrow.vault_id, accepted.reason, accepted.refusal);
     end if;
     update lpm.vault_sync v set ci_escrow_wrapping_key = accepted.escrow, escrow_kind = 'wrapping' where v.id = stored.id;
@@ -252,7 +252,7 @@ declare
     caller lpm.caller := lpm.enter_account(disable_escrow.token_hash, 'all', disable_escrow.vault_id);
     stored bigint;
 begin
-    if caller.refusal is not null then
+    if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
     update lpm.vault_sync v set ci_escrow_wrapping_key = null, escrow_kind = null
@@ -276,7 +276,7 @@ declare
     caller lpm.caller := lpm.enter_account(explain.token_hash, 'read', explain.vault_id);
     rehearsal lpm.rehearsal;
 begin
-    if caller.refusal is not null then
+    if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
     if not caller.owns_vault then

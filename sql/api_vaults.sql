@@ -7,7 +7,7 @@ language sql volatile parallel unsafe
 set search_path = pg_catalog, pg_temp
 as $$
     insert into lpm.audit_log (request_id, address, action, decision, reason, vault_id, user_id, owner_user_id, owner_org_id, metadata)
-    values ($1, $2, $4, $7, $8, $5, ($3).user_id, case when $9 is null then ($3).user_id end, $9, $6)
+    values ($1, lpm.presentable($2), $4, $7, $8, left($5, 256), ($3).user_id, case when $9 is null then ($3).user_id end, $9, $6)
 $$;
 
 -- A refusal of something that an account asked for: audited, then answered.
@@ -34,17 +34,19 @@ declare
     stored lpm.vault_sync;
     new_version int;
 begin
-    if caller.refusal is not null then
+    if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
     select * into checked from lpm.check_push(push.encrypted_blob, push.wrapped_key, push.schema);
-    if checked.refusal is not null then
+    if (checked.refusal).status is not null then
         return checked.refusal;
     end if;
     if caller.plan = 'free' then
         return lpm.refuse(push.request_id, push.address, caller, 'push', push.vault_id, 'plan_sync', 'owner', caller.handle);
     end if;
-    if lpm.blob_is_known_elsewhere(checked.blob_sha256, push.vault_id, caller.user_id) then
+    -- The claim before the row, as everywhere: two orders would deadlock.
+    perform lpm.claim_vault(push.vault_id, pushing => true);
+    if not lpm.claim_blob(checked.blob_sha256, push.vault_id, caller.user_id) then
         return lpm.refuse(push.request_id, push.address, caller, 'push', push.vault_id, 'blob_known');
     end if;
 
@@ -71,7 +73,6 @@ begin
            blob_sha256 = checked.blob_sha256, name = coalesce(left(push.name, 256), v.name), schema = coalesce(push.schema::json, v.schema),
            updated_at = clock_timestamp(), updated_by = caller.user_id
      where v.id = stored.id;
-    perform lpm.claim_vault(push.vault_id, pushing => true);
     perform lpm.audit(push.request_id, push.address, caller,
                       case when push.force and push.name is null and push.schema is null then 'rotate_key' else 'push' end,
                       push.vault_id, json_build_object('version', new_version, 'forced', coalesce(push.force, false)));
@@ -90,7 +91,7 @@ declare
     caller lpm.caller := lpm.enter_account(pull.token_hash, 'read', pull.vault_id);
     stored lpm.vault_sync;
 begin
-    if caller.refusal is not null then
+    if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
     if caller.plan = 'free' then
@@ -114,7 +115,7 @@ as $$
 declare
     caller lpm.caller := lpm.enter_account(list_vaults.token_hash, 'read');
 begin
-    if caller.refusal is not null then
+    if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
     return row (200, (select json_build_object('vaults', coalesce(json_agg(json_build_object(
@@ -134,7 +135,7 @@ declare
     caller lpm.caller := lpm.enter_account(audit.token_hash, 'read', audit.vault_id);
     before_id bigint;
 begin
-    if caller.refusal is not null then
+    if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
     if audit.cursor !~ '^[0-9]{1,18}$' then

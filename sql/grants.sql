@@ -65,12 +65,12 @@ grant select, insert, update on lpm.oidc_subject_pin, lpm.oidc_token_use, lpm.oi
 grant insert on lpm.ci_token to lpm_definer;
 grant select, insert on lpm.audit_log to lpm_definer;
 grant execute on function
-    lpm.enter_account, lpm.enter_vault, lpm.enter_ci_token, lpm.enter_request, lpm.claim_vault, lpm.blob_is_known_elsewhere,
+    lpm.enter_account, lpm.enter_vault, lpm.enter_ci_token, lpm.enter_request, lpm.claim_vault, lpm.claim_blob,
     lpm.refuse_read_only, lpm.audit, lpm.refuse, lpm.refuse_with, lpm.rfc3339, lpm.permits, lpm.forget_pins, lpm.ci_facts, lpm.decide_request,
     lpm.rehearse, lpm.commit_is_replicated,
     lpm.failure, lpm.failure_code, lpm.presentable, lpm.scope_account, lpm.scope_orgs, lpm.scope_led_orgs, lpm.scope_vault, lpm.scope_vault_user,
     lpm.scope_vault_org, lpm.check_push, lpm.parse_policy, lpm.describe_policy, lpm.read_claims, lpm.complete_claims, lpm.judge, lpm.explain_checks,
-    lpm.accept_escrow, lpm.open_vault, lpm.claim_open, lpm.loaded_escrow_keys, lpm.has_escrow_key
+    lpm.accept_escrow, lpm.open_vault, lpm.claim_open, lpm.note_decision, lpm.flush_decision, lpm.loaded_escrow_keys, lpm.has_escrow_key
 to lpm_definer;
 grant execute on function lpm.digest, lpm.hmac, lpm.gen_random_bytes to lpm_owner;
 

@@ -1,23 +1,21 @@
 -- Operations: escrow keys, health, housekeeping, replication of the audit.
 
--- Whether this backend's last commit (the audit row of a grant) is on the synchronous standbys, as far as
--- synchronous_commit asks for. A wait that was cancelled ends in success with a mere warning, so `open` looks
--- itself. Runs as the installing superuser: others see no positions in pg_stat_replication.
-create function lpm.commit_is_replicated() returns boolean
+-- Whether the WAL up to `target` (which holds the audit row of a grant) is on the synchronous standbys: flushed, or
+-- applied where the session waits for that. A lower level that a client sets does not count, and a wait that was
+-- cancelled ends in success with a mere warning, so `open` looks itself. Runs as the installing superuser: others see
+-- no positions in pg_stat_replication.
+create function lpm.commit_is_replicated(target pg_lsn) returns boolean
 language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    level text := current_setting('synchronous_commit');
     names text := current_setting('synchronous_standby_names');
-    needed int := coalesce((regexp_match(names, '^\s*(?:first|any)?\s*(\d+)\s*\(', 'i'))[1]::int, 1);
-    -- a grant decided on another connection has no known position: what is written up to now covers it
-    target pg_lsn := coalesce(lpm.last_commit_lsn(), pg_current_wal_insert_lsn());
+    needed int := coalesce((regexp_match(names, '^[[:space:]]*(?:first|any)?[[:space:]]*([0-9]+)[[:space:]]*[(]', 'i'))[1]::int, 1);
 begin
     return (select count(*) >= needed
               from pg_catalog.pg_stat_replication r
              where r.sync_state in ('sync', 'quorum')
-               and case level when 'remote_apply' then r.replay_lsn when 'remote_write' then r.write_lsn else r.flush_lsn end >= target);
+               and case current_setting('synchronous_commit') when 'remote_apply' then r.replay_lsn else r.flush_lsn end >= target);
 end
 $$;
 

@@ -15,7 +15,11 @@ select b.issuer collate "C" as issuer, b.provider, true as trusted, array['https
 
 create view lpm.issuers with (security_barrier) as
 select i.issuer, i.provider, i.audiences, i.jwks_uri, i.jwks, i.algorithms, i.max_token_uses, i.max_lifetime, i.max_age,
-       i.allow_private_addresses, i.without_job_project, i.is_default, i.changed_at
+       i.allow_private_addresses, i.without_job_project,
+       -- what is built in is the default until another one is made it
+       i.is_default or (exists (select from lpm.builtin_issuer b where b.issuer = i.issuer and b.provider = i.provider)
+                        and not exists (select from lpm.oidc_issuer d where d.provider = i.provider and d.is_default and d.trusted)) as is_default,
+       i.changed_at
   from lpm.oidc_issuer i where i.trusted
 union all
 select b.issuer, b.provider, b.audiences, b.jwks_uri, b.jwks, b.algorithms, b.max_token_uses, b.max_lifetime, b.max_age,

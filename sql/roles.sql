@@ -16,7 +16,7 @@ begin
      where n.nspname in ('lpm', 'lpm_api', 'lpm_dashboard') and n.nspowner <> current_user::regrole;
     if finding is not null then
         raise exception 'pg_lpm will not be installed: %', finding
-            using hint = 'Drop the schema, or install as its owner if it is empty and yours.';
+            using hint = 'Drop it, or have its owner hand it over.';
     end if;
     select format('schema %I already contains %s', n.nspname, pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)) into finding
       from pg_catalog.pg_namespace n
@@ -76,7 +76,8 @@ create schema if not exists lpm_dashboard;
 create type lpm_api.answer as (status int, body text);
 
 -- pgcrypto lives where the DBA has it, maybe where nobody else may look; only these three wrappers name that
--- schema, and they run as the installing superuser.
+-- schema, and they run as the installing superuser. Their bodies are bound when they are made (begin atomic):
+-- looked up by name at each call, whoever owns the database could put a function of their own in the place.
 do $pgcrypto$
 declare
     home text := (select n.nspname from pg_catalog.pg_extension e join pg_catalog.pg_namespace n on n.oid = e.extnamespace where e.extname = 'pgcrypto');
@@ -84,17 +85,17 @@ begin
     execute format($f$
         create function lpm.digest(data bytea, algorithm text) returns bytea
         language sql immutable strict parallel safe security definer set search_path = pg_catalog, pg_temp
-        as 'select %1$I.digest(data, algorithm)'
+        begin atomic select %1$I.digest(data, algorithm); end
     $f$, home);
     execute format($f$
         create function lpm.hmac(data bytea, key bytea, algorithm text) returns bytea
         language sql immutable strict parallel safe security definer set search_path = pg_catalog, pg_temp
-        as 'select %1$I.hmac(data, key, algorithm)'
+        begin atomic select %1$I.hmac(data, key, algorithm); end
     $f$, home);
     execute format($f$
         create function lpm.gen_random_bytes(count int) returns bytea
         language sql volatile strict parallel safe security definer set search_path = pg_catalog, pg_temp
-        as 'select %1$I.gen_random_bytes(count)'
+        begin atomic select %1$I.gen_random_bytes(count); end
     $f$, home);
 end
 $pgcrypto$;

@@ -45,8 +45,10 @@ create policy written on lpm.audit_log for insert to lpm_definer with check (tru
 create policy mine on lpm.audit_log for select to lpm_definer
     using (owner_user_id = lpm.scope_account() or owner_org_id = any (lpm.scope_orgs()));
 
-create policy reader on lpm.account for select to lpm_definer using (pg_has_role(current_user, 'lpm_dashboard', 'usage'));
-create policy reader on lpm.org for select to lpm_definer using (pg_has_role(current_user, 'lpm_dashboard', 'usage'));
+create policy reader on lpm.account for select to lpm_definer
+    using (pg_has_role(current_user, 'lpm_dashboard', 'usage') or pg_has_role(current_user, 'lpm_auditor', 'usage'));
+create policy reader on lpm.org for select to lpm_definer
+    using (pg_has_role(current_user, 'lpm_dashboard', 'usage') or pg_has_role(current_user, 'lpm_auditor', 'usage'));
 create policy reader on lpm.vault_claim for select to lpm_definer using (pg_has_role(current_user, 'lpm_dashboard', 'usage'));
 create policy reader on lpm.vault_sync for select to lpm_definer using (pg_has_role(current_user, 'lpm_dashboard', 'usage'));
 create policy reader on lpm.oidc_policy for select to lpm_definer using (pg_has_role(current_user, 'lpm_dashboard', 'usage'));

@@ -43,7 +43,11 @@ declare
 begin
     perform lpm.set_scope(null, null, null, null, null, null);
     caller.refusal := lpm.refuse_read_only();
-    if caller.refusal is not null then
+    if (caller.refusal).status is not null then
+        return caller;
+    end if;
+    if octet_length(enter_account.vault_id) not between 1 and 256 then
+        caller.refusal := lpm.failure('bad_request', 'reason', 'a vault id has 1 to 256 bytes');
         return caller;
     end if;
     select t.scope, a.id, a.handle, a.plan into found_token
@@ -149,6 +153,7 @@ begin
     end if;
     delete from lpm.vault_claim c
      where c.vault_id = claim_vault.vault_id and not c.pushed and c.claimed_at < clock_timestamp() - interval '24 hours'
+       and not exists (select from lpm.vault_sync v where v.vault_id = c.vault_id and v.version > 0 and (v.user_id = c.user_id or v.org_id = c.org_id))
        and c.user_id is distinct from me and not coalesce(c.org_id = any (lpm.scope_led_orgs()), false);
     if not pushing and not exists (select from lpm.vault_claim c where c.vault_id = claim_vault.vault_id) then
         select count(*) into waiting from lpm.vault_claim c
@@ -157,7 +162,9 @@ begin
             return 'limited';
         end if;
     end if;
-    insert into lpm.vault_claim (vault_id, user_id, org_id, pushed) values (claim_vault.vault_id, me, org, pushing)
+    insert into lpm.vault_claim (vault_id, user_id, org_id, pushed)
+    values (claim_vault.vault_id, me, org, pushing or exists (
+        select from lpm.vault_sync v where v.vault_id = claim_vault.vault_id and v.version > 0 and (v.user_id = me or v.org_id = org)))
     on conflict on constraint vault_claim_pkey do nothing;
     select c.* into holder from lpm.vault_claim c where c.vault_id = claim_vault.vault_id for update;
     if (org is null and holder.user_id = me) or (org is not null and holder.org_id = org) then
@@ -171,15 +178,16 @@ begin
 end
 $$;
 
--- Whether this ciphertext is stored for another vault or another owner: looks across accounts, tells one bit.
-create function lpm.blob_is_known_elsewhere(blob_sha256 bytea, vault_id text, owner uuid) returns boolean
-language sql stable parallel safe security definer
+-- Notes that this ciphertext belongs to this vault of this owner; false where it belongs to another already.
+-- Looks across accounts, and tells one bit.
+create function lpm.claim_blob(blob_sha256 bytea, vault_id text, owner_id uuid) returns boolean
+language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select exists (
-        select from lpm.vault_sync v
-         where v.blob_sha256 = $1 and (v.vault_id, coalesce(v.user_id, v.org_id)) is distinct from ($2, $3)
-        union all
-        select from lpm.vault_version o join lpm.vault_sync v on v.id = o.vault
-         where o.blob_sha256 = $1 and (v.vault_id, coalesce(v.user_id, v.org_id)) is distinct from ($2, $3))
+begin
+    insert into lpm.blob_seen (blob_sha256, vault_id, owner_id) values (claim_blob.blob_sha256, claim_blob.vault_id, claim_blob.owner_id)
+    on conflict on constraint blob_seen_pkey do nothing;
+    return exists (select from lpm.blob_seen b where b.blob_sha256 = claim_blob.blob_sha256
+                      and b.vault_id = claim_blob.vault_id and b.owner_id = claim_blob.owner_id);
+end
 $$;

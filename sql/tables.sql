@@ -46,7 +46,8 @@ create table lpm.vault_claim (
     pushed boolean not null default false,
     check (user_id is not null or org_id is not null)
 );
-create index vault_claim_user on lpm.vault_claim (user_id) where not pushed;
+create index vault_claim_user on lpm.vault_claim (user_id);
+create index vault_claim_org on lpm.vault_claim (org_id);
 
 -- Ciphertext. Version 0: an escrow that arrived before the first push; nobody sees such a row.
 create table lpm.vault_sync (
@@ -73,7 +74,6 @@ create table lpm.vault_sync (
 );
 create index vault_sync_user on lpm.vault_sync (user_id);
 create index vault_sync_org on lpm.vault_sync (org_id);
-create index vault_sync_blob on lpm.vault_sync (blob_sha256);
 -- base64 of ciphertext does not compress
 alter table lpm.vault_sync alter column encrypted_blob set storage external;
 
@@ -90,8 +90,15 @@ create table lpm.vault_version (
     created_by uuid,
     primary key (vault, version)
 );
-create index vault_version_blob on lpm.vault_version (blob_sha256);
 alter table lpm.vault_version alter column encrypted_blob set storage external;
+
+-- Every ciphertext that was ever pushed, and where to; never forgotten, whatever else is. Otherwise whoever stole a
+-- developer's token could wait until a version is no longer kept, and push it under another vault's escrow.
+create table lpm.blob_seen (
+    blob_sha256 bytea primary key,
+    vault_id text collate "C" not null,
+    owner_id uuid not null
+);
 
 -- `document` is the policy's canonical encoding; the columns beside it are what lookups need.
 create table lpm.oidc_policy (
@@ -108,6 +115,8 @@ create table lpm.oidc_policy (
     check (num_nonnulls(user_id, org_id) = 1)
 );
 create unique index oidc_policy_document on lpm.oidc_policy (vault_id, coalesce(user_id, org_id), document_sha256);
+create index oidc_policy_user on lpm.oidc_policy (user_id);
+create index oidc_policy_org on lpm.oidc_policy (org_id);
 create index oidc_policy_subject on lpm.oidc_policy (vault_id, issuer, subject);
 
 -- The never-reused ids behind a name, recorded by the first grant, shared by all policies that name the subject.
@@ -154,7 +163,7 @@ create table lpm.ci_token (
     stored_hash bytea primary key,
     name text not null,
     vault_id text collate "C" not null,
-    policy_id uuid not null references lpm.oidc_policy on delete cascade,
+    policy_id uuid not null,
     owner uuid,
     issuer text collate "C" not null,
     claims bytea not null,
@@ -164,6 +173,19 @@ create table lpm.ci_token (
     expires_at timestamptz not null
 );
 create index ci_token_policy on lpm.ci_token (policy_id);
+
+-- Tokens end with their policy. No foreign key: an exchange that meets a revocation would fail instead of being
+-- answered, and ci-pull decides again anyway.
+create function lpm.end_ci_tokens() returns trigger
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from lpm.ci_token t where t.policy_id = old.id;
+    return old;
+end
+$$;
+create trigger end_ci_tokens after delete on lpm.oidc_policy for each row execute function lpm.end_ci_tokens();
 
 -- One row per decision and per change. No foreign keys: the trail outlives what it speaks of.
 create table lpm.audit_log (
@@ -195,7 +217,7 @@ create table lpm.audit_log (
     metadata json
 );
 create unique index audit_log_request on lpm.audit_log (request_id) where action in ('ci_exchange', 'ci_pull');
-create index audit_log_vault on lpm.audit_log (vault_id, id);
+create index audit_log_vault on lpm.audit_log (vault_id, owner_user_id, id);
 
 -- Attempts that no policy names: counted, so that strangers can fill neither disk nor log.
 create table lpm.oidc_stranger (

@@ -7,6 +7,9 @@ use lpm_core::failure::{Code, Failure};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
+/// The end of the year 9999, in seconds since 1970.
+const LAST_EXPIRY: i64 = 253_402_300_799;
+
 /// The claims of a token that this issuer signed.
 pub(crate) fn parse(provider: &str, issuer: &str, claims: &[u8]) -> Result<Claims, Failure> {
     let claims = Claims::parse(Provider::parse(provider)?, claims).map_err(|problem| problem.failure())?;
@@ -80,7 +83,8 @@ fn read_claims(
                 Some(claims.stable_id().to_owned()),
                 claims.owner_id().map(str::to_owned),
                 Some(claims.use_key().to_vec()),
-                Some(to_timestamp(claims.expires_at as f64)),
+                // a person may type any number; PostgreSQL ends in the year 294276
+                Some(to_timestamp(claims.expires_at.min(LAST_EXPIRY) as f64)),
                 Some(name),
                 audit(claims.subject_text().split_once(':').map(|(_, name)| name.to_owned())),
                 branch,

@@ -89,7 +89,7 @@ pub(crate) fn find(id: &str) -> Option<EscrowKey> {
     }
     // SAFETY: takes nothing, returns the time.
     let age = unsafe { pg_sys::GetCurrentTimestamp() } - RING.share().read_at;
-    if age < FRESH || worker::read_source_again().is_err() {
+    if age < FRESH || worker::read_source_again(worker::HURRIED).is_err() {
         return None;
     }
     loaded()
@@ -145,7 +145,7 @@ fn reload_escrow_keys() -> i32 {
             "set shared_preload_libraries = 'pg_lpm' and restart"
         );
     }
-    if let Err(problem) = worker::read_source_again() {
+    if let Err(problem) = worker::read_source_again(worker::PATIENT) {
         ereport!(ERROR, PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, problem);
     }
     let ring = RING.share();

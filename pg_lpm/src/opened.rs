@@ -10,6 +10,7 @@
 use crate::keyring;
 use pgrx::prelude::*;
 use pgrx::{PGRXSharedMemory, PgAtomic, pg_shmem_init};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 const SLOTS: usize = 1 << 16;
@@ -50,17 +51,39 @@ fn claim_open(transaction_id: i64, granted_at: TimestampWithTimeZone) -> bool {
     opened.highest[slot].fetch_max(transaction_id, Ordering::SeqCst) < transaction_id
 }
 
-/// Where the last commit of this backend ends in the WAL; null before its first.
+thread_local! {
+    static DECIDED: Cell<i64> = const { Cell::new(0) };
+}
+
+/// Remembers that this backend decides in this transaction, so that its commit's place in the WAL is known.
+#[pg_extern(volatile, strict, parallel_unsafe)]
+fn note_decision(transaction_id: i64) {
+    DECIDED.set(transaction_id);
+}
+
+/// Makes the commit of a grant durable on this server, and returns the position in the WAL that covers it.
+///
+/// A client can lower `synchronous_commit` between the decision and its commit; flushing costs nothing where
+/// the commit has waited already. For a grant that another backend decided, everything written so far covers it.
 #[pg_extern(
     volatile,
+    strict,
     parallel_unsafe,
     sql = "
-create function lpm.last_commit_lsn() returns pg_lsn
-language c volatile parallel unsafe as 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+create function lpm.flush_decision(transaction_id bigint) returns pg_lsn
+language c volatile strict parallel unsafe as 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "
 )]
-fn last_commit_lsn() -> Option<i64> {
-    // SAFETY: a plain number of this backend, written at its commits.
-    let end = unsafe { pg_sys::XactLastCommitEnd };
-    (end != 0).then_some(end.cast_signed())
+fn flush_decision(transaction_id: i64) -> i64 {
+    // SAFETY: reads positions of this server and flushes up to one that was written; nothing is held meanwhile.
+    unsafe {
+        let last_commit = pg_sys::XactLastCommitEnd;
+        let target = if DECIDED.get() == transaction_id && last_commit != 0 {
+            last_commit
+        } else {
+            pg_sys::GetXLogInsertRecPtr()
+        };
+        pg_sys::XLogFlush(target);
+        target.cast_signed()
+    }
 }

@@ -11,7 +11,7 @@ use pgrx::prelude::*;
 #[pg_extern(immutable, parallel_safe)]
 #[expect(clippy::type_complexity, reason = "the columns of one row")]
 fn parse_policy(
-    body: &str,
+    body: Option<&str>,
     github_issuer: Option<&str>,
     gitlab_issuer: Option<&str>,
 ) -> TableIterator<
@@ -34,7 +34,7 @@ fn parse_policy(
         Provider::GitHub => github_issuer.map(str::to_owned),
         Provider::GitLab => gitlab_issuer.map(str::to_owned),
     };
-    TableIterator::once(match Policy::from_request(body.as_bytes(), default_issuer) {
+    TableIterator::once(match Policy::from_request(body.unwrap_or_default().as_bytes(), default_issuer) {
         Err(failure) => {
             let refusal: Answer = refusal(&failure);
             (Some(refusal), None, None, None, None, None, None, None, None, None, None)

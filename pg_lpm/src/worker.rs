@@ -28,8 +28,10 @@ unsafe impl PGRXSharedMemory for Bell {}
 // SAFETY: the name is prefixed with the extension's.
 static BELL: PgAtomic<Bell> = unsafe { PgAtomic::new(c"pg_lpm_key_worker") };
 
-/// A command may take ten seconds, and the worker may be reading already.
-const PATIENCE: Duration = Duration::from_secs(25);
+/// For a person who waits: a command may take ten seconds, and the worker may be reading already.
+pub(crate) const PATIENT: Duration = Duration::from_secs(25);
+/// For a request that waits, maybe with rows locked.
+pub(crate) const HURRIED: Duration = Duration::from_secs(2);
 
 /// Registers the worker and its shared memory; only while preloading.
 pub(crate) fn register() {
@@ -94,10 +96,10 @@ pub extern "C-unwind" fn pg_lpm_key_worker(_argument: pg_sys::Datum) {
 }
 
 /// Has the worker read the source, and returns once the result is published.
-pub(crate) fn read_source_again() -> Result<(), String> {
+pub(crate) fn read_source_again(patience: Duration) -> Result<(), String> {
     let bell = BELL.get();
     let ticket = bell.drawn.fetch_add(1, Ordering::SeqCst) + 1;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     let latch = bell.latch.load(Ordering::SeqCst);
     // SAFETY: the latch lies in shared memory, at the same address in every process. Should it have gone to
     // another process since, that one takes an idle turn of its loop.

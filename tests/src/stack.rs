@@ -11,6 +11,7 @@ use crate::issuer::{Issuer, Provider, TokenRequest};
 use crate::process::Lifetime;
 use anyhow::{Context, Result};
 use std::path::Path;
+use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -70,24 +71,27 @@ async fn text(client: &tokio_postgres::Client, sql: &str) -> Result<String> {
 /// What all stacks of a test binary share.
 pub struct Shared {
     /// The cluster.
-    pub cluster: Cluster,
+    pub cluster: Arc<Cluster>,
     /// The issuer.
-    pub issuer: Issuer,
+    pub issuer: Arc<Issuer>,
     /// The template.
     pub seed: Seed,
 }
 
-/// The shared part, made at the first call.
+impl Shared {
+    /// A cluster of one's own, which ends with the last stack in it.
+    pub async fn new() -> Result<Self> {
+        let cluster = cluster::Options::default().start()?;
+        let issuer = Issuer::start()?;
+        let seed = Seed::create(&cluster, TEMPLATE, issuer.url()).await?;
+        Ok(Self { cluster: Arc::new(cluster), issuer: Arc::new(issuer), seed })
+    }
+}
+
+/// The shared part of this test binary, made at the first call.
 pub async fn shared() -> Result<&'static Shared> {
     static SHARED: OnceCell<Shared> = OnceCell::const_new();
-    SHARED
-        .get_or_try_init(|| async {
-            let cluster = cluster::Options::default().start()?;
-            let issuer = Issuer::start()?;
-            let seed = Seed::create(&cluster, TEMPLATE, issuer.url()).await?;
-            Ok(Shared { cluster, issuer, seed })
-        })
-        .await
+    SHARED.get_or_try_init(Shared::new).await
 }
 
 /// One test's own database and gateway.
@@ -97,21 +101,31 @@ pub struct Stack {
     /// The database with its accounts.
     pub seed: Seed,
     /// The issuer, shared: a test that rotates or breaks it starts one of its own.
-    pub issuer: &'static Issuer,
+    pub issuer: Arc<Issuer>,
     /// The cluster, shared: a test that restarts it makes one of its own.
-    pub cluster: &'static Cluster,
+    pub cluster: Arc<Cluster>,
     _logs: TempDir,
 }
 
 impl Stack {
-    /// A fresh copy of everything.
+    /// A fresh copy of what this test binary shares.
     pub async fn new() -> Result<Self> {
-        let shared = shared().await?;
+        Self::of(shared().await?).await
+    }
+
+    /// A fresh copy of `shared`.
+    pub async fn of(shared: &Shared) -> Result<Self> {
         let database = shared.cluster.fresh_database(Some(TEMPLATE)).await?;
         let seed = Seed { database, ..shared.seed.clone() };
         let logs = tempfile::Builder::new().prefix("lpm-logs-").tempdir()?;
         let gateway = seed.gateway(&logs.path().join("gateway.log"), Lifetime::Bound)?;
-        Ok(Self { gateway, seed, issuer: &shared.issuer, cluster: &shared.cluster, _logs: logs })
+        Ok(Self {
+            gateway,
+            seed,
+            issuer: Arc::clone(&shared.issuer),
+            cluster: Arc::clone(&shared.cluster),
+            _logs: logs,
+        })
     }
 
     /// The database.

@@ -137,6 +137,15 @@ async fn a_built_in_issuer_can_be_distrusted_and_trusted_again() -> Result<()> {
     assert_eq!(database.value(builtin)?, "https://token.actions.githubusercontent.com 1");
     database.value("select lpm.trust_issuer('gitlab', 'https://gitlab.com')")?;
     assert_eq!(database.value(builtin)?, both, "with its own defaults");
+    database.value("select lpm.trust_issuer('github', 'https://token.actions.githubusercontent.com', max_token_uses => 2)")?;
+    let default = "select is_default from lpm.issuers where issuer = 'https://gitlab.com'";
+    database.value("select lpm.distrust_issuer(issuer) from lpm.issuers where provider = 'gitlab' and issuer <> 'https://gitlab.com'")?;
+    database.value("select lpm.trust_issuer('gitlab', 'https://gitlab.com', max_token_uses => 20)")?;
+    assert_eq!(
+        database.value(default)?,
+        "t",
+        "what is built in stays the default when a setting of it changes"
+    );
     // one default per provider, and what is not named stays
     database.value("select lpm.trust_issuer('gitlab', 'https://gitlab.example.com', audiences => '{https://lpm.example.com}', is_default => true)")?;
     database.value("select lpm.trust_issuer('gitlab', 'https://gitlab.example.com', max_token_uses => 5)")?;

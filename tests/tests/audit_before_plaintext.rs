@@ -253,3 +253,74 @@ async fn a_commit_whose_wait_for_the_standby_was_cut_short_is_not_opened() -> Re
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_read_only_transaction_or_server_opens_nothing() -> Result<()> {
+    let (escrowed, client, vault_id) = ready().await?;
+    let request = Uuid::now_v7();
+    escrowed.decide(&client, request, &vault_id, "main").await?;
+    client.batch_execute("begin read only").await?;
+    let (status, body) = escrowed.open(&client, request).await?;
+    assert_eq!((status, body["code"].as_str()), (503, Some("read_only")), "{body}");
+    client.batch_execute("rollback").await?;
+    assert_eq!(escrowed.open(&client, request).await?.0, 200, "nothing was used up");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_commit_that_the_client_made_asynchronous_is_flushed_before_anything_is_opened() -> Result<()> {
+    use lpm_tests::{cluster, issuer::Issuer, stack::Seed};
+    // a WAL writer that would not come by itself
+    let cluster = cluster::Options::default()
+        .setting("wal_writer_delay", "10s")
+        .setting("wal_writer_flush_after", "1GB")
+        .start()?;
+    let issuer = Issuer::start()?;
+    let seed = Seed::create(&cluster, "asynchronous", issuer.url()).await?;
+    let escrowed = Escrowed::of(seed.database, seed.gateway_login, &seed.alice, issuer.url());
+    let (one, two) = (escrowed.gateway().await?, escrowed.gateway().await?);
+    let vault_id = escrowed.vault(&one).await?;
+    for (row, opener) in [("the same connection", &one), ("another connection", &two)] {
+        let request = Uuid::now_v7();
+        one.batch_execute("begin").await?;
+        escrowed.decide(&one, request, &vault_id, "main").await?;
+        one.batch_execute("set local synchronous_commit = off; commit").await?;
+        let written: String = one.query_one("select pg_current_wal_insert_lsn()::text", &[]).await?.get(0);
+        let flushed = format!("select pg_current_wal_flush_lsn() >= '{written}'::pg_lsn");
+        assert!(!one.query_one(&flushed, &[]).await?.get::<_, bool>(0), "{row}: the commit did not wait");
+        assert_eq!(escrowed.open(opener, request).await?.0, 200, "{row}");
+        assert!(
+            one.query_one(&flushed, &[]).await?.get::<_, bool>(0),
+            "{row}: opened before its row was durable"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_exchange_that_meets_a_revocation_is_answered() -> Result<()> {
+    let (escrowed, client, vault_id) = ready().await?;
+    let superuser = escrowed.database.connect().await?;
+    superuser.batch_execute("begin; delete from lpm.oidc_policy").await?;
+    let (none, claims) = (None::<&str>, claims(&escrowed.issuer, "main"));
+    let request = Uuid::now_v7();
+    let arguments: [&(dyn ToSql + Sync); 8] = [
+        &request,
+        &none,
+        &escrowed.issuer,
+        &claims,
+        &vault_id,
+        &"production",
+        &None::<Uuid>,
+        &vec![7_u8; 32],
+    ];
+    let (status, _) = answer(&client, "exchange", &arguments).await?;
+    superuser.batch_execute("commit").await?;
+    assert_eq!((status, escrowed.granted_rows(request)?), (200, 1));
+    // the token outlived its policy by a moment, and is worth nothing
+    let arguments: [&(dyn ToSql + Sync); 5] =
+        [&Uuid::now_v7(), &none, &vec![7_u8; 32], &vault_id, &"production"];
+    let (status, body) = answer(&client, "decide_ci", &arguments).await?;
+    assert!(status == 401 || status == 403, "{status} {body}");
+    Ok(())
+}

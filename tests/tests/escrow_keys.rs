@@ -119,7 +119,7 @@ async fn the_variable_is_taken_wiped_and_not_inherited() -> Result<()> {
         .unwrap_or_default()
         .parse()?;
     assert!(
-        cluster.server_command("/bin/cat").arg("/proc/self/environ").status()?.success(),
+        cluster.server_command("/bin/cat").arg("/proc/self/environ").output()?.status.success(),
         "reading one's own works"
     );
     for pid in [pid, postmaster] {

@@ -135,6 +135,14 @@ async fn the_dashboard_shows_no_ciphertext_key_or_hash() -> Result<()> {
     let auditor = database.connect_as(&database.login(&["lpm_auditor"]).await?).await?;
     let rows: i64 = auditor.query_one("select count(*) from lpm_dashboard.audit", &[]).await?.get(0);
     assert!(rows > 0, "an auditor sees the trail");
+    let named: i64 = auditor
+        .query_one(
+            "select count(*) from lpm_dashboard.audit where owner = 'alice' and actor is not null",
+            &[],
+        )
+        .await?
+        .get(0);
+    assert!(named > 0, "and whose it is");
     Ok(())
 }
 
@@ -221,5 +229,21 @@ async fn drop_extension_without_cascade_keeps_the_vaults() -> Result<()> {
     assert!(String::from_utf8_lossy(&output.stderr).contains("vaults_would_be_lost"));
     assert_eq!(database.value("select count(*) from lpm.account")?, "1");
     database.value("drop view lpm.vaults_would_be_lost; drop extension pg_lpm")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_owns_the_database_cannot_replace_pgcrypto() -> Result<()> {
+    let cluster = cluster::Options::default().start()?;
+    let database = cluster.create_database("owned", None).await?;
+    database.value("create role dbo; alter database owned owner to dbo; create extension pg_lpm cascade; select lpm.create_user('alice')")?;
+    database.value(
+        "set role dbo; alter schema public rename to old_public; create schema public; grant usage on schema public to public;
+         create function public.gen_random_bytes(int) returns bytea language plpgsql as
+             $$begin execute 'alter role dbo superuser'; return decode(repeat('00', $1), 'hex'); end$$",
+    )?;
+    let token = database.value("select lpm.create_token('alice')")?;
+    assert!(!token.starts_with("lpm_pat_0000000000"), "{token}");
+    assert_eq!(database.value("select rolsuper from pg_roles where rolname = 'dbo'")?, "f");
     Ok(())
 }

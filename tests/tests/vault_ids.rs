@@ -142,6 +142,61 @@ async fn ciphertext_of_one_vault_is_not_accepted_for_another() -> Result<()> {
 }
 
 #[tokio::test]
+async fn ciphertext_is_recognised_long_after_its_version_is_gone() -> Result<()> {
+    let (alice, client) = ready().await?;
+    alice.push(&client, "secret").await?;
+    let stolen = (
+        alice.database.value("select encrypted_blob from lpm.vault_sync")?,
+        alice.database.value("select wrapped_key from lpm.vault_sync")?,
+    );
+    for _ in 0..12 {
+        push_expecting(&alice, &client, "secret", None, true).await?;
+    }
+    alice.database.value("select lpm.delete_vault('secret', owner => 'alice')")?;
+    let arguments: [&(dyn ToSql + Sync); 10] = [
+        &Uuid::now_v7(),
+        &NONE,
+        &alice.token,
+        &"escrowed",
+        &stolen.0,
+        &stolen.1,
+        &None::<i32>,
+        &true,
+        &NONE,
+        &NONE,
+    ];
+    assert_eq!(code(answer(&client, "push", &arguments).await?), (409, "blob_known".to_owned()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn pushes_and_escrows_of_one_vault_do_not_lock_each_other_out() -> Result<()> {
+    let (alice, client) = ready().await?;
+    alice.vault(&client).await?;
+    let vault_id = alice.database.value("select vault_id from lpm.vault_claim")?;
+    let alice = std::sync::Arc::new(alice);
+    let mut tasks = tokio::task::JoinSet::new();
+    for worker in 0..6 {
+        let (alice, vault_id) = (alice.clone(), vault_id.clone());
+        tasks.spawn(async move {
+            let client = alice.gateway().await?;
+            for _ in 0..20 {
+                if worker % 2 == 0 {
+                    alice.push(&client, &vault_id).await?;
+                } else {
+                    alice.escrow(&client, &vault_id).await?;
+                }
+            }
+            Ok::<_, anyhow::Error>(())
+        });
+    }
+    while let Some(result) = tasks.join_next().await {
+        result??;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn malformed_pushes_are_answered_and_store_nothing() -> Result<()> {
     let (alice, client) = ready().await?;
     let good_blob = "AAECAwQFBgcICQoL:AAAAAAAAAAAAAAAAAAAAAA==";
@@ -296,6 +351,80 @@ async fn a_claim_without_a_push_lapses_and_many_are_refused() -> Result<()> {
     }
     let refused = squatter.allow(&client, "squat-20").await.expect_err("too many");
     assert!(format!("{refused:#}").contains("429"), "{refused:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_claim_whose_owner_has_pushed_does_not_lapse() -> Result<()> {
+    let (alice, client) = ready().await?;
+    let squatter = account(&alice, "squatter", "pro")?;
+    squatter.allow(&client, "wanted").await?;
+    alice.push(&client, "wanted").await?;
+    let age = "update lpm.vault_claim set claimed_at = claimed_at - interval '25 hours'";
+    alice.database.value(age)?;
+    alice.allow(&client, "wanted").await?;
+    alice.database.value(age)?;
+    assert!(squatter.allow(&client, "wanted").await.is_err(), "the owner's vault is there");
+    assert_eq!(alice.database.value("select count(*) from lpm.oidc_policy")?, "1");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_an_org_holds_survives_the_member_who_claimed_it() -> Result<()> {
+    let (alice, client) = ready().await?;
+    let mallory = account(&alice, "mallory", "pro")?;
+    alice.allow_with(&client, "org-vault", &json!({"scope": "org", "org": "acme"})).await?;
+    alice.database.value("select lpm.drop_user('alice')")?;
+    assert_eq!(alice.database.value("select count(*) from lpm.oidc_policy where org_id is not null")?, "1");
+    assert!(mallory.allow(&client, "org-vault").await.is_err(), "the id is not free");
+    alice.database.value("select lpm.delete_vault('org-vault', owner => 'acme')")?;
+    assert_eq!(alice.database.value("select count(*) from lpm.vault_claim")?, "0");
+    Ok(())
+}
+
+#[tokio::test]
+async fn answers_stay_answers_whatever_the_arguments_are() -> Result<()> {
+    let (alice, client) = ready().await?;
+    let long = "x".repeat(300);
+    let id = Uuid::now_v7();
+    for vault_id in ["", long.as_str()] {
+        assert_eq!(
+            push_expecting(&alice, &client, vault_id, None, false).await?.0,
+            400,
+            "{} bytes",
+            vault_id.len()
+        );
+        let sealed = alice.sealed(&client, vault_id).await?;
+        assert_eq!(
+            answer(&client, "put_escrow", &[&id, &NONE, &alice.token, &vault_id, &sealed]).await?.0,
+            400
+        );
+    }
+    assert_eq!(answer(&client, "create_policy", &[&id, &NONE, &alice.token, &NONE]).await?.0, 400);
+    let nothing = None::<Vec<u8>>;
+    let owner = None::<Uuid>;
+    assert_eq!(
+        answer(&client, "decide", &[&id, &NONE, &alice.issuer, &nothing, &"v", &"production", &owner])
+            .await?
+            .0,
+        401
+    );
+    assert_eq!(
+        answer(
+            &client,
+            "exchange",
+            &[&id, &NONE, &alice.issuer, &nothing, &"v", &"production", &owner, &vec![1_u8; 32]]
+        )
+        .await?
+        .0,
+        401
+    );
+    alice.push(&client, "v").await?;
+    let claims = br#"{"repository": "acme/web", "exp": 9007199254740991}"#.to_vec();
+    assert_eq!(
+        answer(&client, "explain", &[&id, &NONE, &alice.token, &"v", &NONE, &claims, &NONE]).await?.0,
+        200
+    );
     Ok(())
 }
 

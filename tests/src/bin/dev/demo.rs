@@ -10,7 +10,7 @@ use crate::console::Console;
 use anyhow::{Context, Result, ensure};
 use lpm_tests::cli::{Machine, Outcome};
 use lpm_tests::issuer::TokenRequest;
-use lpm_tests::stack::Stack;
+use lpm_tests::stack::{Shared, Stack};
 
 /// The repository of the story.
 const REPOSITORY: &str = "acme/web";
@@ -46,7 +46,7 @@ struct Story {
 pub(crate) async fn play() -> Result<bool> {
     let console = Console::new();
     console.chapter("The stack: PostgreSQL, the extension, an issuer, the gateway");
-    let stack = match Stack::new().await {
+    let stack = match start().await {
         Ok(stack) => stack,
         Err(error) => {
             console.failed("everything starts", &error);
@@ -56,6 +56,11 @@ pub(crate) async fn play() -> Result<bool> {
     let laptop = stack.machine(&stack.seed.alice)?;
     let mut story = Story { console, stack, laptop, attempts: Vec::new() };
     Ok(story.tell().await.is_ok())
+}
+
+/// A stack whose cluster ends with it, before the command does.
+async fn start() -> Result<Stack> {
+    Stack::of(&Shared::new().await?).await
 }
 
 impl Story {

@@ -8,7 +8,7 @@ use crate::examples::{Example, Language, parse};
 use anyhow::{Context, Result};
 use lpm_tests::binaries;
 use lpm_tests::cli::Machine;
-use lpm_tests::stack::{ORG, Stack};
+use lpm_tests::stack::{ORG, Shared, Stack};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,7 @@ struct Count {
 /// Runs the examples under `root`; true when none failed.
 pub(crate) async fn run(root: &Path, only: &str) -> Result<bool> {
     let mut count = Count::default();
+    let shared = Shared::new().await?;
     for file in documents(root)? {
         let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
         if !name.contains(only) {
@@ -42,7 +43,7 @@ pub(crate) async fn run(root: &Path, only: &str) -> Result<bool> {
         }
         let examples = parse(&fs::read_to_string(&file)?).with_context(|| name.clone())?;
         if !examples.is_empty() {
-            run_file(&name, &examples, &mut count).await?;
+            run_file(&shared, &name, &examples, &mut count).await?;
         }
     }
     say(format_args!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped));
@@ -67,8 +68,8 @@ fn documents(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-async fn run_file(name: &str, examples: &[Example], count: &mut Count) -> Result<()> {
-    let stack = Stack::new().await?;
+async fn run_file(shared: &Shared, name: &str, examples: &[Example], count: &mut Count) -> Result<()> {
+    let stack = Stack::of(shared).await?;
     let machine = machine(&stack)?;
     let state = tempfile::tempdir()?;
     fs::write(state.path().join("environment"), "")?;
