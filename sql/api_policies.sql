@@ -53,6 +53,12 @@ begin
     end if;
 
     -- The subject's ids are shared by all policies that name it; ids given here pin at once, but never re-pin.
+    select n.* into pin from lpm.oidc_subject_pin n
+     where n.vault_id = asked.vault_id and n.issuer = asked.issuer and n.subject = asked.subject for update;
+    if pin.subject_id <> asked.pin_id or pin.owner_id <> asked.pin_owner_id then
+        return lpm.refuse(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id, 'pinned_otherwise',
+                          'subject', asked.subject, 'id', concat_ws(' of owner ', pin.subject_id, pin.owner_id));
+    end if;
     insert into lpm.oidc_subject_pin as p (vault_id, issuer, subject, subject_id, owner_id, pinned_at)
     values (asked.vault_id, asked.issuer, asked.subject, asked.pin_id, asked.pin_owner_id, case when asked.pin_id is not null then clock_timestamp() end)
     on conflict on constraint oidc_subject_pin_pkey do update
@@ -60,10 +66,12 @@ begin
            subject_id = coalesce(p.subject_id, excluded.subject_id),
            owner_id = case when p.subject_id is null then excluded.owner_id else coalesce(p.owner_id, excluded.owner_id) end,
            pinned_at = coalesce(p.pinned_at, excluded.pinned_at)
-    returning p.* into pin;
-    if pin.subject_id <> asked.pin_id or pin.owner_id <> asked.pin_owner_id then
+    where p.subject_id is null or excluded.subject_id is null
+       or (p.subject_id = excluded.subject_id and (p.owner_id is null or excluded.owner_id is null or p.owner_id = excluded.owner_id));
+    if not found then
+        -- someone pinned other ids in this very moment
         return lpm.refuse(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id, 'pinned_otherwise',
-                          'subject', asked.subject, 'id', concat_ws(' of owner ', pin.subject_id, pin.owner_id));
+                          'subject', asked.subject, 'id', 'of another first grant');
     end if;
 
     new_document := sha256(convert_to(asked.document, 'UTF8'));

@@ -64,13 +64,16 @@ begin
                    case when r.rolsuper then 'superuser' end,
                    case when not r.rolsuper and pg_has_role(r.rolname, 'pg_read_server_files', 'member') then 'pg_read_server_files' end,
                    case when not r.rolsuper and pg_has_role(r.rolname, 'pg_execute_server_program', 'member') then 'pg_execute_server_program' end,
+                   case when not r.rolsuper and pg_has_role(r.rolname, 'pg_write_server_files', 'member') then 'pg_write_server_files' end,
+                   case when not r.rolsuper and r.rolcreaterole and current_setting('server_version_num')::int < 160000 then 'CREATEROLE' end,
                    case when not r.rolsuper and pg_has_role(r.rolname, 'lpm_admin', 'member') then 'lpm_admin' end,
                    case when not r.rolsuper and pg_has_role(r.rolname, 'lpm_owner', 'member') then 'lpm_owner' end,
                    case when not r.rolsuper and pg_has_role(r.rolname, 'lpm_gateway', 'member') then 'lpm_gateway (by inventing claims, not without an audit row)' end)),
                'info', 'trusted by design; see docs/SECURITY.md'
           from pg_catalog.pg_roles r
          where r.rolcanlogin
-           and (r.rolsuper or pg_has_role(r.rolname, 'pg_read_server_files', 'member') or pg_has_role(r.rolname, 'pg_execute_server_program', 'member')
+           and (r.rolsuper or pg_has_role(r.rolname, 'pg_write_server_files', 'member')
+                or r.rolcreaterole and current_setting('server_version_num')::int < 160000 or pg_has_role(r.rolname, 'pg_read_server_files', 'member') or pg_has_role(r.rolname, 'pg_execute_server_program', 'member')
                 or pg_has_role(r.rolname, 'lpm_admin', 'member') or pg_has_role(r.rolname, 'lpm_owner', 'member') or pg_has_role(r.rolname, 'lpm_gateway', 'member'))
          order by r.rolname;
     return query

@@ -479,6 +479,55 @@ async fn the_first_grant_pins_the_ids_for_every_policy_of_the_subject() -> Resul
 }
 
 #[tokio::test]
+async fn ids_given_at_creation_pin_at_once_and_never_pin_again() -> Result<()> {
+    let (alice, client) = ready().await?;
+    let vault_id = alice.vault(&client).await?;
+    alice
+        .allow_with(
+            &client,
+            &vault_id,
+            &json!({"repositoryId": "42", "ownerId": "7", "allowedBranches": ["x"]}),
+        )
+        .await?;
+    assert_eq!(
+        code(pull_as(&alice, &client, &vault_id, "acme/web", "43", "7").await?),
+        denied("identity_changed")
+    );
+    alice.database.value("update lpm.oidc_subject_pin set waiting_since = '2026-01-01'")?;
+    let other = alice
+        .allow_with(&client, &vault_id, &json!({"repositoryId": "43", "ownerId": "7"}))
+        .await
+        .expect_err("pinned to 42");
+    assert!(format!("{other:#}").contains("pinned_otherwise"), "{other:#}");
+    let pin = alice.database.value(
+        "select subject_id || ' ' || owner_id || ' ' || waiting_since::date from lpm.oidc_subject_pin",
+    )?;
+    assert_eq!(pin, "42 7 2026-01-01", "a refusal changes nothing");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restored_version_keeps_the_escrow_that_is_on_and_brings_none_back() -> Result<()> {
+    let (alice, client) = ready().await?;
+    let vault_id = Uuid::new_v4().to_string();
+    alice.push(&client, &vault_id).await?;
+    alice.push(&client, &vault_id).await?;
+    alice.allow(&client, &vault_id).await?;
+    alice.escrow(&client, &vault_id).await?;
+    let restore = |version| {
+        alice.database.value(&format!("select lpm.restore_version('{vault_id}', {version}, 'alice')"))
+    };
+    restore(1)?;
+    let request = Uuid::now_v7();
+    assert_eq!(code(alice.decide(&client, request, &vault_id, "main").await?), granted());
+    assert_eq!(alice.open(&client, request).await?.1["vars"]["API_KEY"], SECRET);
+    alice.database.value("update lpm.vault_sync set ci_escrow_wrapping_key = null, escrow_kind = null")?;
+    restore(2)?;
+    assert_eq!(code(alice.decide(&client, Uuid::now_v7(), &vault_id, "main").await?), denied("escrow_off"));
+    Ok(())
+}
+
+#[tokio::test]
 async fn two_first_grants_at_once_pin_one_identity() -> Result<()> {
     let (alice, client) = ready().await?;
     for _ in 0..8 {
