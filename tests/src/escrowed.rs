@@ -44,6 +44,24 @@ pub async fn answer(
     Ok((row.get(0), body.map_or(Ok(Value::Null), |body| serde_json::from_str(&body))?))
 }
 
+/// Status and machine code of an answer.
+#[must_use]
+pub fn code((status, body): (i32, Value)) -> (i32, String) {
+    (status, body["code"].as_str().unwrap_or_default().to_owned())
+}
+
+/// A denial with this machine code.
+#[must_use]
+pub fn denied(code: &str) -> (i32, String) {
+    (403, code.to_owned())
+}
+
+/// A grant.
+#[must_use]
+pub fn granted() -> (i32, String) {
+    (200, String::new())
+}
+
 /// A database with a gateway's login, and a machine of `alice`.
 pub struct Escrowed {
     /// The database, a copy of the template.
@@ -190,5 +208,39 @@ impl Escrowed {
             "select count(*) from lpm.audit_log where request_id = '{request}' and decision = 'granted'"
         );
         Ok(self.database.value(&sql)?.parse()?)
+    }
+
+    /// Another account of the same database.
+    pub fn account(&self, handle: &str, plan: &str) -> Result<Self> {
+        self.database.value(&format!("select lpm.create_user('{handle}', plan => '{plan}')"))?;
+        let token = self.database.value(&format!("select lpm.create_token('{handle}')"))?;
+        Ok(Self::of(self.database.clone(), self.login.clone(), &token, &self.issuer))
+    }
+
+    /// The answer to a push of an empty vault that expects this version.
+    pub async fn push_expecting(
+        &self,
+        client: &Client,
+        vault_id: &str,
+        expected: Option<i32>,
+        force: bool,
+    ) -> Result<(i32, Value)> {
+        let key = Secret::new(aead::random::<32>()?.to_vec());
+        let blob = vault::seal_blob(&key, &aead::random()?, b"{}")?;
+        let wrapped = vault::wrap_key(&key, &aead::random()?, &key)?;
+        let none = None::<&str>;
+        let arguments: [&(dyn ToSql + Sync); 10] = [
+            &Uuid::now_v7(),
+            &none,
+            &self.token,
+            &vault_id,
+            &blob,
+            &wrapped,
+            &expected,
+            &force,
+            &none,
+            &none,
+        ];
+        answer(client, "push", &arguments).await
     }
 }
