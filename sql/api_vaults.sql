@@ -44,11 +44,12 @@ begin
     if caller.plan = 'free' then
         return lpm.refuse(push.request_id, push.address, caller, 'push', push.vault_id, 'plan_sync', 'owner', caller.handle);
     end if;
-    -- The claim before the row, as everywhere: two orders would deadlock.
-    perform lpm.claim_vault(push.vault_id, pushing => true);
     if not lpm.claim_blob(checked.blob_sha256, push.vault_id, caller.user_id) then
         return lpm.refuse(push.request_id, push.address, caller, 'push', push.vault_id, 'blob_known');
     end if;
+    -- Not for a push that is refused: a claim that has seen one never lapses. Before the row, as everywhere: two
+    -- orders would deadlock. (A version conflict below means that the row was pushed before.)
+    perform lpm.claim_vault(push.vault_id, pushing => true);
 
     insert into lpm.vault_sync (vault_id, user_id) values (push.vault_id, caller.user_id) on conflict on constraint vault_sync_vault_id_user_id_key do nothing;
     select v.* into stored from lpm.vault_sync v where v.vault_id = push.vault_id and v.user_id = caller.user_id for update;

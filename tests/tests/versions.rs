@@ -72,6 +72,9 @@ async fn ciphertext_of_one_vault_is_not_accepted_for_another() -> Result<()> {
         )?,
         "2"
     );
+    let claimed =
+        alice.database.value("select count(*) from lpm.vault_claim where vault_id = 'elsewhere'")?;
+    assert_eq!(claimed, "0", "a refused push claims nothing");
     Ok(())
 }
 
