@@ -36,6 +36,34 @@ begin
 end
 $$;
 
+-- Counts an attempt that no policy names, per repository, vault and hour. Whoever runs a trusted issuer can invent
+-- any number of repositories, so an issuer fills 1,000 rows in an hour (a few more when sessions race for the last),
+-- and whoever comes after shares one.
+create function lpm.count_stranger(issuer text, subject_id text, vault_id text, reason text, subject text) returns void
+language plpgsql volatile parallel unsafe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    this_hour timestamptz := date_trunc('hour', clock_timestamp(), 'UTC');
+    crowded boolean;
+begin
+    update lpm.oidc_stranger s
+       set attempts = s.attempts + 1, last_at = clock_timestamp(), subject = count_stranger.subject
+     where s.issuer = count_stranger.issuer and s.hour = this_hour and s.subject_id = count_stranger.subject_id
+       and s.vault_id = count_stranger.vault_id and s.reason = count_stranger.reason;
+    if found then
+        return;
+    end if;
+    select count(*) = 1000 into crowded
+      from (select from lpm.oidc_stranger s where s.issuer = count_stranger.issuer and s.hour = this_hour limit 1000) filled;
+    insert into lpm.oidc_stranger as s (issuer, hour, subject_id, vault_id, reason, subject)
+    values (count_stranger.issuer, this_hour, case when crowded then '' else count_stranger.subject_id end,
+            case when crowded then '' else count_stranger.vault_id end, count_stranger.reason, case when crowded then '' else count_stranger.subject end)
+    on conflict on constraint oidc_stranger_pkey do update
+       set attempts = s.attempts + 1, last_at = clock_timestamp(), subject = excluded.subject;
+end
+$$;
+
 -- Decides, writes the audit row (or counts a stranger), and returns what to answer; the same code for one-step
 -- pull, exchange and ci-pull. `count_use`: the token is an OIDC token (a CI token has counted its own use).
 create function lpm.decide_request(action text, request_id uuid, address text, issuer text, claims bytea, vault_id text, environment text,
@@ -71,11 +99,8 @@ begin
         lpm.ci_facts(decide_request.vault_id, decide_request.issuer, job.subjects, job.subject_id, asked, action = 'ci_pull',
                      trusted.without_job_project, only_policy));
     if verdict.counted then
-        -- A stranger: counted per repository, vault and hour, in as many rows as there are real ones of these.
-        insert into lpm.oidc_stranger as s (issuer, subject_id, vault_id, reason, hour, subject)
-        values (decide_request.issuer, job.subject_id, case when known_vault then decide_request.vault_id else '' end, verdict.reason,
-                date_trunc('hour', clock_timestamp()), job.subject)
-        on conflict on constraint oidc_stranger_pkey do update set attempts = s.attempts + 1, last_at = clock_timestamp(), subject = excluded.subject;
+        perform lpm.count_stranger(decide_request.issuer, job.subject_id, case when known_vault then decide_request.vault_id else '' end,
+                                   verdict.reason, job.subject);
         decided.answer := row (verdict.status, verdict.body)::lpm_api.answer;
         return decided;
     end if;
@@ -211,6 +236,10 @@ begin
     end if;
     decided := lpm.decide_request('ci_pull', decide_ci.request_id, decide_ci.address, token.issuer, token.claims,
                                   token.vault_id, token.environment, token.owner, count_use => false, only_policy => token.policy_id);
+    if (decided.answer).status >= 500 then
+        -- what failed on our side is not the job's fault
+        perform lpm.return_ci_token_use(decide_ci.token_hash);
+    end if;
     return decided.answer;
 end
 $$;

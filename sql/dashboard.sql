@@ -36,5 +36,5 @@ select l.id, l.created_at, l.request_id, l.action, l.decision, l.reason, l.vault
   left join lpm.account who on who.id = l.user_id;
 
 create view lpm_dashboard.strangers with (security_barrier) as
-select s.hour, s.issuer, s.subject, s.subject_id, nullif(s.vault_id, '') as vault_id, s.reason, s.attempts, s.last_at from lpm.oidc_stranger s
+select s.hour, s.issuer, nullif(s.subject, '') as subject, nullif(s.subject_id, '') as subject_id, nullif(s.vault_id, '') as vault_id, s.reason, s.attempts, s.last_at from lpm.oidc_stranger s
  where pg_has_role(current_user, 'lpm_dashboard', 'usage');

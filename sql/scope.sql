@@ -117,6 +117,16 @@ begin
 end
 $$;
 
+-- Takes back what `enter_ci_token` counted in the same transaction.
+create function lpm.return_ci_token_use(token_hash bytea) returns void
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update lpm.ci_token t set uses = t.uses - 1 where t.stored_hash = sha256(return_ci_token_use.token_hash);
+end
+$$;
+
 -- The granted request that `open` names, or null: it must be a pull, recent, and committed.
 create function lpm.enter_request(request_id uuid) returns lpm.audit_log
 language plpgsql volatile parallel unsafe security definer

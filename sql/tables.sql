@@ -219,15 +219,16 @@ create table lpm.audit_log (
 create unique index audit_log_request on lpm.audit_log (request_id) where action in ('ci_exchange', 'ci_pull');
 create index audit_log_vault on lpm.audit_log (vault_id, owner_user_id, id);
 
--- Attempts that no policy names: counted, so that strangers can fill neither disk nor log.
+-- Attempts that no policy names: counted, so that strangers can fill neither disk nor log. Empty texts mean: no
+-- vault of ours; and for the subject: everybody who came after an issuer's rows of that hour were used up.
 create table lpm.oidc_stranger (
     issuer text collate "C" not null,
+    hour timestamptz not null,
     subject_id text collate "C" not null,
     vault_id text collate "C" not null,
     reason text not null,
-    hour timestamptz not null,
     attempts bigint not null default 1,
     subject text not null,
     last_at timestamptz not null default clock_timestamp(),
-    primary key (issuer, subject_id, vault_id, reason, hour)
+    primary key (issuer, hour, subject_id, vault_id, reason)
 );

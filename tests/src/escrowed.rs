@@ -1,8 +1,9 @@
 //! A vault that is open to CI, made in SQL with the rights of a gateway's login and the core's own
 //! cryptography: what the gateway and the command line do together, without either.
 
+use crate::cluster::{self, Cluster};
 use crate::database::{Database, Login};
-use crate::stack::shared;
+use crate::stack::{Seed, shared};
 use anyhow::{Context, Result, ensure};
 use lpm_core::bearer;
 use lpm_core::envelope::escrow::{EscrowKind, seal_escrow_random};
@@ -95,6 +96,13 @@ impl Escrowed {
         let shared = shared().await?;
         let database = shared.cluster.fresh_database(Some(shared.seed.database.name())).await?;
         Ok(Self::of(database, shared.seed.gateway_login.clone(), &shared.seed.alice, shared.issuer.url()))
+    }
+
+    /// In a cluster of its own. Nothing in SQL asks the issuer, so none runs.
+    pub async fn alone(options: cluster::Options) -> Result<(Cluster, Self)> {
+        let (cluster, issuer) = (options.start()?, "https://issuer.example");
+        let seed = Seed::create(&cluster, "alone", issuer).await?;
+        Ok((cluster, Self::of(seed.database, seed.gateway_login, &seed.alice, issuer)))
     }
 
     /// For a database that has `alice`, a gateway's login and a trusted issuer already.

@@ -1,9 +1,13 @@
 //! Where escrow keys come from, and what the server's processes show of them.
 
 use anyhow::Result;
+use lpm_core::bearer;
 use lpm_tests::cluster::{self, Cluster, Options};
 use lpm_tests::database::Database;
+use lpm_tests::escrowed::{Escrowed, answer, claims, code, granted};
 use lpm_tests::process::run;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 async fn installed(cluster: &Cluster) -> Result<Database> {
     let database = cluster.create_database("keys", None).await?;
@@ -172,5 +176,37 @@ async fn without_preloading_everything_but_escrow_works_and_health_says_so() -> 
     let output = database.psql("select lpm.reload_escrow_keys()")?;
     assert!(String::from_utf8_lossy(&output.stderr).contains("not preloaded"));
     assert_eq!(database.value("select lpm.claim_open(1, clock_timestamp())")?, "f");
+    Ok(())
+}
+
+/// Two steps: a CI token has three uses, and a server without the key takes none of them.
+#[tokio::test]
+async fn a_pull_that_fails_for_want_of_a_key_costs_no_use_of_the_ci_token() -> Result<()> {
+    let key = format!("dev:{}\n", cluster::random_key());
+    let (cluster, alice) = Escrowed::alone(Options::default().escrow_keys(&key)).await?;
+    let client = alice.gateway().await?;
+    let vault_id = alice.vault(&client).await?;
+    let ci_token = bearer::hash(b"lpm_ci_of_this_job").to_vec();
+    let (claims, none) = (claims(&alice.issuer, "main"), None::<&str>);
+    let exchange: [&(dyn ToSql + Sync); 8] =
+        [&Uuid::now_v7(), &none, &alice.issuer, &claims, &vault_id, &"production", &None::<Uuid>, &ci_token];
+    assert_eq!(answer(&client, "exchange", &exchange).await?.0, 200);
+    let pull = async || {
+        let arguments: [&(dyn ToSql + Sync); 5] =
+            [&Uuid::now_v7(), &none, &ci_token, &vault_id, &"production"];
+        answer(&client, "decide_ci", &arguments).await.map(code)
+    };
+
+    cluster.write_escrow_keys(&format!("other:{}\n", cluster::random_key()))?;
+    alice.database.value("select lpm.reload_escrow_keys()")?;
+    for _ in 0..5 {
+        assert_eq!(pull().await?, (503, "no_escrow_key".to_owned()));
+    }
+    cluster.write_escrow_keys(&key)?;
+    alice.database.value("select lpm.reload_escrow_keys()")?;
+    for _ in 0..3 {
+        assert_eq!(pull().await?, granted());
+    }
+    assert_eq!(pull().await?, (401, "ci_token_invalid".to_owned()));
     Ok(())
 }

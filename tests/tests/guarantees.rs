@@ -383,10 +383,7 @@ async fn guarantee_6_a_key_file_that_others_can_read_or_that_backups_copy_is_ref
 
 #[tokio::test]
 async fn without_an_escrow_key_the_server_starts_and_everything_else_works() -> Result<()> {
-    let cluster = cluster::Options::default().without_escrow_key().start()?;
-    let issuer = Issuer::start()?;
-    let seed = Seed::create(&cluster, "keyless", issuer.url()).await?;
-    let escrowed = Escrowed::of(seed.database, seed.gateway_login, &seed.alice, issuer.url());
+    let (_cluster, escrowed) = Escrowed::alone(cluster::Options::default().without_escrow_key()).await?;
     let client = escrowed.gateway().await?;
     let vault_id = Uuid::new_v4().to_string();
     escrowed.push(&client, &vault_id).await?;
