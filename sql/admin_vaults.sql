@@ -63,6 +63,7 @@ begin
             using errcode = 'no_data_found', hint = format('select distinct subject from lpm.oidc_policy where vault_id = %L;', repin.vault_id);
     end if;
     perform lpm.audit_admin('repin', repin.vault_id, (select c.user_id from lpm.vault_claim c where c.vault_id = repin.vault_id),
+                            (select c.org_id from lpm.vault_claim c where c.vault_id = repin.vault_id),
                             metadata => json_build_object('subject', repin.subject));
     return pins;
 end

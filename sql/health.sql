@@ -77,6 +77,15 @@ begin
                 or pg_has_role(r.rolname, 'lpm_admin', 'member') or pg_has_role(r.rolname, 'lpm_owner', 'member') or pg_has_role(r.rolname, 'lpm_gateway', 'member'))
          order by r.rolname;
     return query
+        select format('%s may grant %s to others', m.member::regrole, m.roleid::regrole), 'critical',
+               format('revoke admin option for %s from %s', m.roleid::regrole, m.member::regrole)
+          from pg_catalog.pg_auth_members m
+          join pg_catalog.pg_roles r on r.oid = m.member
+          join pg_catalog.pg_roles ours on ours.oid = m.roleid
+         where m.admin_option and not r.rolsuper
+           and ours.rolname in ('lpm_owner', 'lpm_definer', 'lpm_gateway', 'lpm_admin', 'lpm_operator', 'lpm_auditor', 'lpm_dashboard')
+         order by m.roleid, m.member;
+    return query
         select format('row security is off on %s', c.oid::regclass), 'critical', format('alter table %s enable row level security', c.oid::regclass)
           from pg_catalog.pg_class c where c.relnamespace = 'lpm'::regnamespace and c.relkind = 'r' and not c.relrowsecurity;
     return query

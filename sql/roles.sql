@@ -40,12 +40,29 @@ begin
     end if;
     select format('role %s is a member of %s', m.member::regrole, m.roleid::regrole) into finding
       from pg_catalog.pg_auth_members m
-      join pg_catalog.pg_roles r on r.oid = m.roleid
-     where r.rolname in ('lpm_owner', 'lpm_definer');
+     where m.roleid::regrole::text in ('lpm_owner', 'lpm_definer') or m.member::regrole::text in ('lpm_owner', 'lpm_definer', 'lpm_gateway');
     if finding is not null then
         raise exception 'pg_lpm will not be installed: %', finding
-            using hint = 'Nobody but the extension acts as lpm_owner or lpm_definer: revoke the membership.';
+            using hint = 'Nobody but the extension acts as lpm_owner or lpm_definer, and neither they nor lpm_gateway have rights of others: revoke the membership.';
     end if;
+    -- Whoever made one of the roles beforehand may keep the right to hand it out.
+    select format('role %s may grant %s to others', m.member::regrole, m.roleid::regrole) into finding
+      from pg_catalog.pg_auth_members m join pg_catalog.pg_roles r on r.oid = m.member
+     where m.admin_option and not r.rolsuper
+       and m.roleid::regrole::text in ('lpm_gateway', 'lpm_admin', 'lpm_operator', 'lpm_auditor', 'lpm_dashboard');
+    if finding is not null then
+        raise exception 'pg_lpm will not be installed: %', finding
+            using hint = 'revoke admin option for … from …; who is to hand out the role can have it again afterwards, and lpm.health will name them.';
+    end if;
+    -- From an installation in another database, or prepared by somebody: only the DBA can tell.
+    for finding in
+        select format('role %s is already a member of %s, and so has its rights in this database too', m.member::regrole, m.roleid::regrole)
+          from pg_catalog.pg_auth_members m
+         where m.roleid::regrole::text in ('lpm_gateway', 'lpm_admin', 'lpm_operator', 'lpm_auditor', 'lpm_dashboard')
+         order by m.roleid, m.member
+    loop
+        raise warning '%', finding;
+    end loop;
 end
 $install$;
 

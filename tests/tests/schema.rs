@@ -174,6 +174,11 @@ async fn installation_refuses_what_someone_prepared() -> Result<()> {
         ("create role lpm_gateway login", "has LOGIN"),
         ("alter role lpm_gateway nologin; create role lpm_definer; create role friend in role lpm_definer", "is a member of lpm_definer"),
         ("drop role friend; create role lpm_owner superuser", "has SUPERUSER"),
+        ("alter role lpm_owner nosuperuser; grant pg_read_server_files to lpm_gateway", "lpm_gateway is a member of pg_read_server_files"),
+        (
+            "revoke pg_read_server_files from lpm_gateway; create role lpm_admin; create role early; grant lpm_admin to early with admin option",
+            "early may grant lpm_admin to others",
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -184,7 +189,15 @@ async fn installation_refuses_what_someone_prepared() -> Result<()> {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && text.contains(expected), "{prepare}: {text}");
     }
-    cluster.database("postgres").value("alter role lpm_owner nosuperuser")?;
+    // a member without that right may come from another database of the cluster: it is named
+    let database = cluster.database("prepared_7");
+    database.value("revoke admin option for lpm_admin from early")?;
+    let output = database.psql("create extension pg_lpm cascade")?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.success() && text.contains("role early is already a member of lpm_admin"),
+        "{text}"
+    );
     let latin = cluster
         .database("postgres")
         .psql("create database latin encoding 'LATIN1' locale 'C' template template0")?;
