@@ -4,7 +4,7 @@
 
 export PG_CONFIG PREFIX
 
-.PHONY: help demo check up down install extension deps
+.PHONY: help demo check check-slow check-mutants check-fuzz check-kills check-leaks-17 check-strangers up down install extension deps
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
@@ -15,6 +15,12 @@ demo: deps ## play the main job, from an empty cluster to a .env in CI, and ever
 
 check: ## format, lints, docs, every test, the documentation's examples; .ci/run calls it
 	@scripts/check.sh
+
+check-slow: ## the long proofs, hours in all: check-mutants, -fuzz, -kills, -leaks-17, -strangers
+	@scripts/check-slow.sh
+
+check-mutants check-fuzz check-kills check-leaks-17 check-strangers:
+	@scripts/check-slow.sh $(@:check-%=%)
 
 up: deps ## start a private cluster, an issuer and the gateway in the background; writes .lpm-dev/env
 	@scripts/build.sh

@@ -4,8 +4,7 @@
 #   scripts/check.sh            all stages
 #   scripts/check.sh fmt unit   only these
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-
-stages=(deps fmt clippy doc deny machete unit extension end-to-end examples demo)
+. scripts/stages.sh
 
 stage_deps() { scripts/install-deps.sh check; }
 stage_fmt() { cargo fmt --all --check; }
@@ -31,28 +30,5 @@ stage_end-to-end() { LPM_BIN_DIR=$(target)/debug cargo test --locked --test '*';
 stage_examples() { scripts/dev.sh docs; }
 stage_demo() { scripts/dev.sh demo; }
 
-target() { cargo metadata --format-version 1 --no-deps --locked | jq -r .target_directory; }
-
-times=()
-current=
-finish() {
-    local code=$?
-    echo
-    printf '%s\n' "${times[@]}"
-    if [ "$code" = 0 ]; then
-        printf '%5d s  in all\nmake check: passed\n' "$SECONDS"
-    else
-        echo "make check: FAILED in stage \`$current\`; alone: scripts/check.sh $current" >&2
-    fi
-}
-trap finish EXIT
-
-[ $# = 0 ] || stages=("$@")
-for current in "${stages[@]}"; do
-    declare -F "stage_$current" >/dev/null || die "no stage \`$current\`; there are: ${stages[*]}"
-    printf '\n=== %s\n' "$current"
-    find_pg_config
-    began=$SECONDS
-    "stage_$current"
-    times+=("$(printf '%5d s  %s' $((SECONDS - began)) "$current")")
-done
+[ $# -gt 0 ] || set -- deps fmt clippy doc deny machete unit extension end-to-end examples demo
+run_stages 'make check' "$@"

@@ -3,11 +3,16 @@
 #
 #   scripts/install-deps.sh          what `make demo`, `make up` and `make install` need
 #   scripts/install-deps.sh check    also the tools of `make check`
+#   scripts/install-deps.sh slow     also those of `make check-slow`
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 CARGO_PGRX=0.18.0
 CARGO_DENY=0.20.2
 CARGO_MACHETE=0.9.2
+CARGO_MUTANTS=27.1.0
+CARGO_FUZZ=0.13.2
+
+purpose=${1:-build}
 
 # System packages. `curl` and `jq` are what the documentation's examples use.
 packages=(build-essential clang libclang-dev pkg-config libssl-dev ca-certificates curl jq)
@@ -55,9 +60,13 @@ cargo_tool() {
 }
 
 cargo_tool cargo-pgrx "$CARGO_PGRX"
-if [ "${1:-}" = check ]; then
+if [ "$purpose" != build ]; then
     cargo_tool cargo-deny "$CARGO_DENY"
     cargo_tool cargo-machete "$CARGO_MACHETE"
+fi
+if [ "$purpose" = slow ]; then
+    cargo_tool cargo-mutants "$CARGO_MUTANTS"
+    cargo_tool cargo-fuzz "$CARGO_FUZZ"
 fi
 
 # pgrx builds against the servers that its own configuration names.

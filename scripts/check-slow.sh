@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# `make check-slow`: the long proofs. Hours in all; each also alone: `make check-mutants`, `make check-fuzz`, …
+#
+#   scripts/check-slow.sh                    all of them
+#   scripts/check-slow.sh kills strangers    only these
+#
+# Whoever changes what one of them covers runs it and notes its closing line.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. scripts/stages.sh
+
+# Runs the tests of this name that are marked as too long for `make check`; what a test prints is its closing line.
+ignored_tests() {
+    LPM_BIN_DIR=$(target)/debug cargo test --locked --package lpm-tests --test "$1" -- --ignored --nocapture "${@:2}"
+}
+
+stage_build() {
+    scripts/install-deps.sh slow
+    scripts/build.sh
+}
+# Is every rule of the core held by a test?
+stage_mutants() { scripts/slow/mutants.sh; }
+# Ten minutes of random input for each parser and decision.
+stage_fuzz() { scripts/slow/fuzz.sh; }
+# A thousand kills of backend, server and gateway under running pulls.
+stage_kills() { ignored_tests faults a_thousand_kills; }
+# A million attempts of repositories that no policy names.
+stage_strangers() { ignored_tests strangers a_million; }
+# The leak search again, on PostgreSQL 17.
+stage_leaks-17() { scripts/slow/leaks-17.sh; }
+
+[ $# -gt 0 ] || set -- strangers kills leaks-17 fuzz mutants
+run_stages 'make check-slow' build "$@"
