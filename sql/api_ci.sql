@@ -94,6 +94,12 @@ begin
         decided.answer := lpm.failure('token_malformed', 'reason', 'the claims are missing');
         return decided;
     end if;
+    -- The gateway has looked at its own clock; a token that is over by either is over, or one of the two that is
+    -- slow would take a token whose uses nobody remembers any more.
+    if count_use and job.expires_at < clock_timestamp() - interval '30 seconds' then
+        decided.answer := lpm.failure('token_expired');
+        return decided;
+    end if;
     known_vault := lpm.enter_vault(decide_request.vault_id, decide_request.owner);
     select * into verdict from lpm.judge(trusted.provider, decide_request.claims,
         lpm.ci_facts(decide_request.vault_id, decide_request.issuer, job.subjects, job.subject_id, asked, action = 'ci_pull',
@@ -106,9 +112,10 @@ begin
     end if;
 
     -- Uses are counted per issuer and jti, denials included; what failed on our side (5xx) is not the job's fault.
+    -- Remembered for longer than the token lives, also by a clock that is an hour wrong while they are removed.
     if count_use then
         if verdict.status < 500 then
-            insert into lpm.oidc_token_use as u (use_key, uses, expires_at) values (job.use_key, 1, job.expires_at + interval '10 minutes')
+            insert into lpm.oidc_token_use as u (use_key, uses, expires_at) values (job.use_key, 1, job.expires_at + interval '2 hours')
             on conflict on constraint oidc_token_use_pkey do update set uses = u.uses + 1 where u.uses < trusted.max_token_uses;
         end if;
         if (verdict.status < 500 and not found)
@@ -155,7 +162,9 @@ begin
     decided.policy_id := verdict.policy;
     decided.expires_at := job.expires_at;
     decided.name := job.token_name;
-    perform lpm.note_decision(pg_current_xact_id()::text::bigint);
+    if verdict.granted and action = 'ci_pull' then
+        perform lpm.note_grant(pg_current_xact_id()::text::bigint);
+    end if;
     return decided;
 end
 $$;
@@ -272,7 +281,7 @@ begin
     if current_setting('synchronous_standby_names') <> '' and not lpm.commit_is_replicated(target) then
         return lpm.failure('audit_not_durable');
     end if;
-    if not lpm.claim_open(granted.transaction_id::text::bigint, granted.created_at) then
+    if not lpm.claim_open(granted.transaction_id::text::bigint) then
         return lpm.failure('not_openable');
     end if;
     select v.* into stored from lpm.vault_sync v

@@ -70,9 +70,9 @@ grant execute on function
     lpm.rehearse, lpm.commit_is_replicated,
     lpm.failure, lpm.failure_code, lpm.presentable, lpm.scope_account, lpm.scope_orgs, lpm.scope_led_orgs, lpm.scope_vault, lpm.scope_vault_user,
     lpm.scope_vault_org, lpm.check_push, lpm.parse_policy, lpm.describe_policy, lpm.read_claims, lpm.complete_claims, lpm.judge, lpm.explain_checks,
-    lpm.accept_escrow, lpm.open_vault, lpm.claim_open, lpm.note_decision, lpm.flush_decision, lpm.loaded_escrow_keys, lpm.has_escrow_key
+    lpm.accept_escrow, lpm.open_vault, lpm.claim_open, lpm.note_grant, lpm.flush_decision, lpm.loaded_escrow_keys, lpm.has_escrow_key
 to lpm_definer;
-grant execute on function lpm.digest, lpm.hmac, lpm.gen_random_bytes to lpm_owner;
+grant execute on function lpm.digest, lpm.hmac, lpm.gen_random_bytes, lpm.commit_is_replicated to lpm_owner;
 
 -- lpm_gateway: the API, nothing else.
 grant usage on schema lpm_api to lpm_gateway;

@@ -43,12 +43,16 @@ as $$
 $$;
 
 create function lpm_api.ready() returns lpm_api.answer
-language plpgsql stable parallel safe security definer
+language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     if current_setting('transaction_read_only')::boolean then
         return lpm.failure('read_only');
+    end if;
+    -- without its synchronous standbys nothing that is decided is ever answered
+    if current_setting('synchronous_standby_names') <> '' and not lpm.commit_is_replicated('0/0') then
+        return lpm.failure('audit_not_durable');
     end if;
     return row (200, json_build_object('status', 'ready', 'escrowKey', exists (select from lpm.loaded_escrow_keys()))::text);
 end

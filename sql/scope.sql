@@ -111,6 +111,8 @@ begin
     update lpm.ci_token t set uses = t.uses + 1
      where t.stored_hash = sha256(enter_ci_token.token_hash)
        and t.uses < 3 and t.expires_at > clock_timestamp()
+       -- or a clock that is set back would prolong it
+       and t.created_at < clock_timestamp() + interval '30 seconds'
     returning t.* into token;
     perform lpm.enter_vault(token.vault_id, token.owner);
     return token;
@@ -138,7 +140,8 @@ begin
     perform lpm.set_scope(null, null, null, null, null, null);
     select a.* into entry from lpm.audit_log a
      where a.request_id = enter_request.request_id and a.action = 'ci_pull' and a.decision = 'granted'
-       and a.created_at > clock_timestamp() - interval '30 seconds';
+       -- also not of the future: a clock that is set back would prolong it
+       and a.created_at between clock_timestamp() - interval '30 seconds' and clock_timestamp() + interval '30 seconds';
     if not found or pg_xact_status(entry.transaction_id) is distinct from 'committed' then
         return null;
     end if;

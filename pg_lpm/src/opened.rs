@@ -1,11 +1,10 @@
-//! Each grant is opened once, without writing a row.
+//! Each grant is opened once, without writing a row and without a clock.
 //!
-//! A grant is known by the transaction that wrote its audit row. Transaction ids only grow, in all databases
-//! of the server alike, so a fixed table of counters is enough: the slot of an id (id modulo size) holds the
-//! highest id that was opened there. An id is opened by raising its slot from something smaller; a rollback
-//! does not lower it. An older id that shares the slot, and a second grant of the same transaction, can no
-//! longer be opened: both fail closed. A server that lost its shared memory (restart, crash) opens nothing
-//! that was granted before.
+//! A grant is known by the transaction that wrote its audit row; ids of transactions are never used twice, in all
+//! databases of the server alike. Whoever grants notes the id in a fixed table in shared memory (at its slot, id modulo
+//! size), whoever opens takes it out. A grant whose slot a later one has taken, the second grant of one transaction, and
+//! whatever was granted before the server lost its memory (restart, crash, fail-over) can no longer be opened: all fail
+//! closed. Whether the transaction has committed at all is for `lpm_api.open` to ask.
 
 use crate::keyring;
 use pgrx::prelude::*;
@@ -13,52 +12,48 @@ use pgrx::{PGRXSharedMemory, PgAtomic, pg_shmem_init};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+/// How many transactions later a grant that nobody has opened is forgotten, at the earliest.
 const SLOTS: usize = 1 << 16;
 
-struct Opened {
-    since: pg_sys::TimestampTz,
-    highest: [AtomicI64; SLOTS],
-}
+/// The grants that wait to be opened; 0 where there is none.
+struct Waiting([AtomicI64; SLOTS]);
 
-// SAFETY: a constant and atomics.
-unsafe impl PGRXSharedMemory for Opened {}
+// SAFETY: atomics only.
+unsafe impl PGRXSharedMemory for Waiting {}
 
 // SAFETY: the name is prefixed with the extension's.
-static OPENED: PgAtomic<Opened> = unsafe { PgAtomic::new(c"pg_lpm_opened") };
+static WAITING: PgAtomic<Waiting> = unsafe { PgAtomic::new(c"pg_lpm_waiting") };
 
 /// Asks for the shared memory; only while preloading.
 pub(crate) fn register() {
-    pg_shmem_init!(
-        OPENED = Opened {
-            // SAFETY: takes nothing, returns the time.
-            since: unsafe { pg_sys::GetCurrentTimestamp() },
-            highest: [const { AtomicI64::new(0) }; SLOTS]
-        }
-    );
+    pg_shmem_init!(WAITING = Waiting([const { AtomicI64::new(0) }; SLOTS]));
+}
+
+/// The slot of a transaction, where there is one.
+fn slot(transaction_id: i64) -> Option<&'static AtomicI64> {
+    let id = usize::try_from(transaction_id).ok().filter(|&id| id > 0)?;
+    keyring::preloaded().then(|| &WAITING.get().0[id % SLOTS])
+}
+
+thread_local! {
+    static GRANTED: Cell<i64> = const { Cell::new(0) };
+}
+
+/// Remembers that this transaction grants, so that its grant can be opened once it has committed.
+#[pg_extern(volatile, strict, parallel_unsafe)]
+fn note_grant(transaction_id: i64) {
+    GRANTED.set(transaction_id);
+    if let Some(slot) = slot(transaction_id) {
+        slot.store(transaction_id, Ordering::SeqCst);
+    }
 }
 
 /// True for the first caller with this transaction's grant, and never again.
 #[pg_extern(volatile, strict, parallel_unsafe)]
-fn claim_open(transaction_id: i64, granted_at: TimestampWithTimeZone) -> bool {
-    if !keyring::preloaded() || transaction_id <= 0 {
-        return false;
-    }
-    let opened = OPENED.get();
-    if pg_sys::TimestampTz::from(granted_at) < opened.since {
-        return false;
-    }
-    let slot = usize::try_from(transaction_id).unwrap_or(0) % SLOTS;
-    opened.highest[slot].fetch_max(transaction_id, Ordering::SeqCst) < transaction_id
-}
-
-thread_local! {
-    static DECIDED: Cell<i64> = const { Cell::new(0) };
-}
-
-/// Remembers that this backend decides in this transaction, so that its commit's place in the WAL is known.
-#[pg_extern(volatile, strict, parallel_unsafe)]
-fn note_decision(transaction_id: i64) {
-    DECIDED.set(transaction_id);
+fn claim_open(transaction_id: i64) -> bool {
+    slot(transaction_id).is_some_and(|slot| {
+        slot.compare_exchange(transaction_id, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    })
 }
 
 /// Makes the commit of a grant durable on this server, and returns the position in the WAL that covers it.
@@ -78,7 +73,7 @@ fn flush_decision(transaction_id: i64) -> i64 {
     // SAFETY: reads positions of this server and flushes up to one that was written; nothing is held meanwhile.
     unsafe {
         let last_commit = pg_sys::XactLastCommitEnd;
-        let target = if DECIDED.get() == transaction_id && last_commit != 0 {
+        let target = if GRANTED.get() == transaction_id && last_commit != 0 {
             last_commit
         } else {
             pg_sys::GetXLogInsertRecPtr()
