@@ -271,6 +271,7 @@ begin
     execute format('alter role %I set lock_timeout = ''5s''', create_gateway_login.name);
     execute format('alter role %I set idle_in_transaction_session_timeout = ''10s''', create_gateway_login.name);
     execute format('alter role %I set work_mem = ''16MB''', create_gateway_login.name);
+    execute format('alter role %I set default_transaction_isolation = ''read committed''', create_gateway_login.name);
     perform lpm.audit_admin('gateway_login_create', metadata => json_build_object('name', create_gateway_login.name));
     return made.password;
 end

@@ -79,6 +79,7 @@ declare
     grantee record;
     asked text := coalesce(decide_request.environment, 'default');
     known_vault boolean;
+    first_use uuid;         -- of a token that is used up
 begin
     select i.* into trusted from lpm.issuers i where i.issuer = decide_request.issuer;
     if not found then
@@ -115,7 +116,8 @@ begin
     -- Remembered for longer than the token lives, also by a clock that is an hour wrong while they are removed.
     if count_use then
         if verdict.status < 500 then
-            insert into lpm.oidc_token_use as u (use_key, uses, expires_at) values (job.use_key, 1, job.expires_at + interval '2 hours')
+            insert into lpm.oidc_token_use as u (use_key, uses, expires_at, first_request_id)
+            values (job.use_key, 1, job.expires_at + interval '2 hours', decide_request.request_id)
             on conflict on constraint oidc_token_use_pkey do update set uses = u.uses + 1 where u.uses < trusted.max_token_uses;
         end if;
         if (verdict.status < 500 and not found)
@@ -124,16 +126,18 @@ begin
                    false as renamed, null::text as pin_id, null::text as pin_owner_id
               into verdict
               from lpm.failure('replayed', 'max_uses', case trusted.max_token_uses when 1 then 'once' else trusted.max_token_uses || ' times' end) f;
+            select u.first_request_id into first_use from lpm.oidc_token_use u where u.use_key = job.use_key;
         end if;
     end if;
 
     -- The first grant records the ids behind the name. Whoever comes second decides again with the ids of the first.
     if verdict.granted and verdict.pin_id is not null then
-        update lpm.oidc_subject_pin n
-           set subject_id = verdict.pin_id, owner_id = verdict.pin_owner_id, pinned_at = clock_timestamp()
-          from lpm.oidc_policy p
-         where p.id = verdict.policy and n.vault_id = p.vault_id and n.issuer = p.issuer and n.subject = p.subject
-           and (n.subject_id is null or n.subject_id = verdict.pin_id and n.owner_id is null);
+        insert into lpm.oidc_subject_pin as n (vault_id, issuer, subject, subject_id, owner_id, pinned_at)
+        select p.vault_id, p.issuer, p.subject, verdict.pin_id, verdict.pin_owner_id, clock_timestamp()
+          from lpm.oidc_policy p where p.id = verdict.policy
+        on conflict on constraint oidc_subject_pin_pkey do update
+           set subject_id = excluded.subject_id, owner_id = excluded.owner_id, pinned_at = excluded.pinned_at
+         where n.subject_id is null or n.subject_id = excluded.subject_id and n.owner_id is null;
         if not found then
             select * into verdict from lpm.judge(trusted.provider, decide_request.claims,
                 lpm.ci_facts(decide_request.vault_id, decide_request.issuer, job.subjects, job.subject_id, asked, action = 'ci_pull',
@@ -157,7 +161,7 @@ begin
             coalesce(grantee.org_id, case when grantee.user_id is null and lpm.scope_vault_user() is null then lpm.scope_vault_org() end),
             trusted.provider, decide_request.issuer, job.repository, job.branch, job.workflow, job.event, job.run, job.sha, job.actor,
             lpm.presentable(asked), verdict.environments, verdict.policy, lpm.presentable(decide_request.address),
-            json_build_object('subjectId', job.subject_id, 'ownerId', job.owner_id));
+            json_strip_nulls(json_build_object('subjectId', job.subject_id, 'ownerId', job.owner_id, 'firstUse', first_use)));
     decided.answer := row (verdict.status, verdict.body)::lpm_api.answer;
     decided.policy_id := verdict.policy;
     decided.expires_at := job.expires_at;
@@ -176,7 +180,7 @@ language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    refusal lpm_api.answer := lpm.refuse_read_only();
+    refusal lpm_api.answer := lpm.refuse_session();
     decided lpm.decided;
     expires timestamptz := clock_timestamp() + interval '5 minutes';
 begin
@@ -202,7 +206,7 @@ language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    refusal lpm_api.answer := lpm.refuse_read_only();
+    refusal lpm_api.answer := lpm.refuse_session();
     decided lpm.decided;
 begin
     if refusal.status is not null then
@@ -220,7 +224,7 @@ language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    refusal lpm_api.answer := lpm.refuse_read_only();
+    refusal lpm_api.answer := lpm.refuse_session();
     token lpm.ci_token;
     mismatch text;
     decided lpm.decided;
@@ -264,9 +268,10 @@ declare
     answer lpm_api.answer;
     target pg_lsn;
 begin
-    -- A standby shows the grant as well, and would open it once more.
-    if current_setting('transaction_read_only')::boolean then
-        return lpm.failure('read_only');
+    -- A standby shows the grant as well, and would open it once more; an old snapshot shows an escrow that is off.
+    answer := lpm.refuse_session();
+    if answer.status is not null then
+        return answer;
     end if;
     -- Whatever this transaction has written could still be rolled back, the audit row included.
     if pg_current_xact_id_if_assigned() is not null then
@@ -292,7 +297,6 @@ begin
     if answer.status = 200 then
         return answer;
     end if;
-    perform lpm.refuse_read_only();
     insert into lpm.audit_log (request_id, action, decision, reason, vault_id, owner_user_id, owner_org_id, provider, issuer, repository,
                                branch, workflow, event, run, sha, actor, environment, policy_id, address)
     values (granted.request_id, 'ci_open', case when answer.status = 403 then 'denied' else 'failed' end, lpm.failure_code(answer.body),

@@ -66,7 +66,7 @@ grant insert on lpm.ci_token to lpm_definer;
 grant select, insert on lpm.audit_log to lpm_definer;
 grant execute on function
     lpm.enter_account, lpm.enter_vault, lpm.enter_ci_token, lpm.return_ci_token_use, lpm.enter_request, lpm.claim_vault, lpm.claim_blob,
-    lpm.refuse_read_only, lpm.audit, lpm.refuse, lpm.refuse_with, lpm.rfc3339, lpm.permits, lpm.forget_pins, lpm.ci_facts, lpm.count_stranger, lpm.decide_request,
+    lpm.refuse_session, lpm.audit, lpm.refuse, lpm.refuse_with, lpm.rfc3339, lpm.permits, lpm.forget_pins, lpm.ci_facts, lpm.count_stranger, lpm.decide_request,
     lpm.rehearse, lpm.commit_is_replicated,
     lpm.failure, lpm.failure_code, lpm.presentable, lpm.scope_account, lpm.scope_orgs, lpm.scope_led_orgs, lpm.scope_vault, lpm.scope_vault_user,
     lpm.scope_vault_org, lpm.check_push, lpm.parse_policy, lpm.describe_policy, lpm.read_claims, lpm.complete_claims, lpm.judge, lpm.explain_checks,

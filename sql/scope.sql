@@ -11,16 +11,20 @@ create type lpm.caller as (
     owns_vault boolean      -- may attach policies and escrow to the vault in question
 );
 
--- Every writing request starts here: a standby or fenced primary refuses before it does anything, and the
--- commit is as durable as the cluster promises whatever the session says. (A SET clause on the function
--- would be undone before the commit.)
-create function lpm.refuse_read_only() returns lpm_api.answer
+-- Every request that writes or decides starts here. A standby or fenced primary refuses before it does anything;
+-- so does a transaction that sees the tables as they once were, because a client could keep it to outlive every
+-- revocation. The commit is as durable as the cluster promises whatever the session says. (A SET clause on the
+-- function would be undone before the commit.)
+create function lpm.refuse_session() returns lpm_api.answer
 language plpgsql volatile parallel unsafe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     if current_setting('transaction_read_only')::boolean then
         return lpm.failure('read_only');
+    end if;
+    if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+        return lpm.failure('isolation_level');
     end if;
     if current_setting('synchronous_commit') in ('off', 'local') then
         perform set_config('synchronous_commit', 'on', true);
@@ -42,7 +46,7 @@ declare
     led_orgs uuid[];
 begin
     perform lpm.set_scope(null, null, null, null, null, null);
-    caller.refusal := lpm.refuse_read_only();
+    caller.refusal := lpm.refuse_session();
     if (caller.refusal).status is not null then
         return caller;
     end if;
@@ -169,6 +173,8 @@ begin
        and not exists (select from lpm.vault_sync v where v.vault_id = c.vault_id and v.version > 0 and (v.user_id = c.user_id or v.org_id = c.org_id))
        and c.user_id is distinct from me and not coalesce(c.org_id = any (lpm.scope_led_orgs()), false);
     if not pushing and not exists (select from lpm.vault_claim c where c.vault_id = claim_vault.vault_id) then
+        -- one at a time, or many at once would each see fewer
+        perform from lpm.account a where a.id = me for no key update;
         select count(*) into waiting from lpm.vault_claim c
          where c.user_id = me and not c.pushed and c.claimed_at > clock_timestamp() - interval '24 hours';
         if waiting >= 20 then

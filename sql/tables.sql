@@ -155,7 +155,8 @@ create unique index oidc_issuer_default on lpm.oidc_issuer (provider) where is_d
 create table lpm.oidc_token_use (
     use_key bytea primary key,
     uses int not null,
-    expires_at timestamptz not null
+    expires_at timestamptz not null,
+    first_request_id uuid not null
 );
 
 -- The token between exchange and pull. The claims stand here so that the pull decides again.

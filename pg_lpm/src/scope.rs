@@ -2,7 +2,8 @@
 //!
 //! Only `lpm_owner` may execute `lpm.set_scope`, so only the `enter_…` functions of `sql/scope.sql` do,
 //! after they have checked a token. No setting is involved, so nothing that a client can write widens it.
-//! A scope is worth nothing outside the transaction that entered it.
+//! A scope is worth nothing outside the transaction that entered it, and that transaction cannot be prepared: it would
+//! keep its locks beyond the session, and commit in another one, where nobody waits for its place in the WAL.
 
 use pgrx::Uuid;
 use pgrx::prelude::*;
@@ -48,8 +49,18 @@ fn set_scope(
     vault_user: Option<Uuid>,
     vault_org: Option<Uuid>,
 ) {
+    let transaction = current_transaction();
+    if SCOPE.with_borrow(|scope| scope.transaction) != transaction {
+        pgrx::register_xact_callback(pgrx::PgXactCallbackEvent::PrePrepare, || {
+            ereport!(
+                ERROR,
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "a transaction that has called lpm_api cannot be prepared"
+            );
+        });
+    }
     SCOPE.set(Scope {
-        transaction: current_transaction(),
+        transaction,
         account,
         orgs: orgs.unwrap_or_default(),
         led_orgs: led_orgs.unwrap_or_default(),

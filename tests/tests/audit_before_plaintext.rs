@@ -2,6 +2,7 @@
 //! audit row, whatever they do with transactions.
 
 use anyhow::{Context, Result};
+use lpm_tests::cluster;
 use lpm_tests::escrowed::{Escrowed, SECRET, answer, call, claims};
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
@@ -200,11 +201,7 @@ async fn a_client_that_never_syncs_gets_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn a_grant_from_before_a_restart_is_not_opened() -> Result<()> {
-    use lpm_tests::{cluster, issuer::Issuer, stack::Seed};
-    let cluster = cluster::Options::default().start()?;
-    let issuer = Issuer::start()?;
-    let seed = Seed::create(&cluster, "restarted", issuer.url()).await?;
-    let escrowed = Escrowed::of(seed.database, seed.gateway_login, &seed.alice, issuer.url());
+    let (cluster, escrowed) = Escrowed::alone(cluster::Options::default()).await?;
     let client = escrowed.gateway().await?;
     let vault_id = escrowed.vault(&client).await?;
     let request = Uuid::now_v7();
@@ -218,11 +215,7 @@ async fn a_grant_from_before_a_restart_is_not_opened() -> Result<()> {
 
 #[tokio::test]
 async fn a_commit_whose_wait_for_the_standby_was_cut_short_is_not_opened() -> Result<()> {
-    use lpm_tests::{cluster, issuer::Issuer, stack::Seed};
-    let cluster = cluster::Options::default().start()?;
-    let issuer = Issuer::start()?;
-    let seed = Seed::create(&cluster, "standby", issuer.url()).await?;
-    let escrowed = Escrowed::of(seed.database, seed.gateway_login, &seed.alice, issuer.url());
+    let (cluster, escrowed) = Escrowed::alone(cluster::Options::default()).await?;
     let client = escrowed.gateway().await?;
     let vault_id = escrowed.vault(&client).await?;
     let superuser = escrowed.database.connect().await?;
@@ -269,15 +262,13 @@ async fn a_read_only_transaction_or_server_opens_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn a_commit_that_the_client_made_asynchronous_is_flushed_before_anything_is_opened() -> Result<()> {
-    use lpm_tests::{cluster, issuer::Issuer, stack::Seed};
     // a WAL writer that would not come by itself
-    let cluster = cluster::Options::default()
-        .setting("wal_writer_delay", "10s")
-        .setting("wal_writer_flush_after", "1GB")
-        .start()?;
-    let issuer = Issuer::start()?;
-    let seed = Seed::create(&cluster, "asynchronous", issuer.url()).await?;
-    let escrowed = Escrowed::of(seed.database, seed.gateway_login, &seed.alice, issuer.url());
+    let (cluster, escrowed) = Escrowed::alone(
+        cluster::Options::default()
+            .setting("wal_writer_delay", "10s")
+            .setting("wal_writer_flush_after", "1GB"),
+    )
+    .await?;
     let (one, two) = (escrowed.gateway().await?, escrowed.gateway().await?);
     let vault_id = escrowed.vault(&one).await?;
     for (row, opener) in [("the same connection", &one), ("another connection", &two)] {

@@ -214,10 +214,8 @@ async fn guarantee_4_another_accounts_token_finds_nothing() -> Result<()> {
 #[tokio::test]
 async fn guarantee_5_no_file_and_no_dump_holds_the_escrow_key() -> Result<()> {
     let raw = cluster::random_key();
-    let cluster = cluster::Options::default().escrow_keys(format!("k1:{raw}\n")).start()?;
-    let issuer = Issuer::start()?;
-    let seed = Seed::create(&cluster, "dumped", issuer.url()).await?;
-    let escrowed = Escrowed::of(seed.database, seed.gateway_login, &seed.alice, issuer.url());
+    let (cluster, escrowed) =
+        Escrowed::alone(cluster::Options::default().escrow_keys(format!("k1:{raw}\n"))).await?;
     let client = escrowed.gateway().await?;
     let vault_id = escrowed.vault(&client).await?;
     let request = Uuid::now_v7();

@@ -132,6 +132,8 @@ failures! {
     MethodNotAllowed = "method_not_allowed", 405, USAGE, "`{method}` is not allowed here", "";
     RequestTimeout = "request_timeout", 408, UNAVAILABLE, "the request took too long to arrive", "";
     NotImplemented = "not_implemented", 501, FAILURE, "{reason}", "";
+    // A snapshot that a client keeps would outlive every revocation.
+    IsolationLevel = "isolation_level", 503, UNAVAILABLE, "the gateway's transactions are not `read committed`", "have the DBA run: alter role <gateway login> set default_transaction_isolation = 'read committed'";
     ReadOnly = "read_only", 503, UNAVAILABLE, "the database is read-only right now", "try again in a moment";
     Unavailable = "unavailable", 503, UNAVAILABLE, "the database does not answer right now", "try again in a moment";
     Internal = "internal", 500, UNAVAILABLE, "something went wrong on the server", "the server's log has the request id";

@@ -2,7 +2,7 @@
 
 use super::facts::{Candidate, Facts, Pin};
 use crate::claims::{Claims, GitLabJob, Job};
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, presentable};
 use crate::policy::{Policy, Subject};
 
 /// Claims, facts and the one policy that is looked at.
@@ -117,7 +117,8 @@ impl<'a> Case<'a> {
             .env_config
             .as_ref()
             .and_then(|config| config.get(asked)?.get("canonical")?.as_str())
-            .filter(|canonical| canonical != asked && !canonical.is_empty());
+            // `open` looks the name up in the audit row, as it is written there
+            .filter(|canonical| canonical != asked && !canonical.is_empty() && presentable(asked) == *asked);
         let mut names = vec![asked.clone()];
         names.extend(canonical.map(str::to_owned));
         names
