@@ -37,7 +37,7 @@ begin
     end if;
     delete from lpm.oidc_policy p where p.vault_id = transfer_vault.vault_id and coalesce(p.user_id, p.org_id) <> coalesce(to_owner.user_id, to_owner.org_id);
     delete from lpm.oidc_subject_pin n where n.vault_id = transfer_vault.vault_id
-       and not exists (select from lpm.oidc_policy p where p.vault_id = n.vault_id and p.issuer = n.issuer and p.subject = n.subject);
+       and not exists (select from lpm.oidc_policy p where p.vault_id = n.vault_id and coalesce(p.user_id, p.org_id) = n.holder and p.issuer = n.issuer and p.subject = n.subject);
     update lpm.vault_sync v set ci_escrow_wrapping_key = null, escrow_kind = null
      where v.vault_id = transfer_vault.vault_id and coalesce(v.user_id, v.org_id) <> coalesce(to_owner.user_id, to_owner.org_id);
     update lpm.vault_version o set ci_escrow_wrapping_key = null, escrow_kind = null

@@ -27,12 +27,15 @@ begin
               from lpm.oidc_policy p
               left join lpm.account a on a.id = p.user_id
               left join lpm.org o on o.id = p.org_id
-              left join lpm.oidc_subject_pin n on n.vault_id = p.vault_id and n.issuer = p.issuer and n.subject = p.subject
+              left join lpm.oidc_subject_pin n on n.vault_id = p.vault_id and n.holder = coalesce(p.user_id, p.org_id) and n.issuer = p.issuer and n.subject = p.subject
               left join lpm.vault_sync v on v.vault_id = p.vault_id and (v.user_id = p.user_id or v.org_id = p.org_id)
              where p.vault_id = ci_facts.vault_id and p.issuer = ci_facts.issuer
                and (ci_facts.only_policy is null or p.id = ci_facts.only_policy)
-               and p.subject = any (ci_facts.subjects || array(select b.subject from lpm.oidc_subject_pin b
-                                                 where b.vault_id = ci_facts.vault_id and b.issuer = ci_facts.issuer and b.subject_id = ci_facts.subject_id))), '[]'))::text;
+               and (p.subject = any (ci_facts.subjects)
+                    -- or the job's repository was called so when it was pinned
+                    or exists (select from lpm.oidc_subject_pin b
+                                where b.vault_id = p.vault_id and b.holder = coalesce(p.user_id, p.org_id) and b.issuer = p.issuer
+                                  and b.subject = p.subject and b.subject_id = ci_facts.subject_id))), '[]'))::text;
 end
 $$;
 
@@ -81,6 +84,10 @@ declare
     known_vault boolean;
     first_use uuid;         -- of a token that is used up
 begin
+    if decide_request.request_id is null or decide_request.vault_id is null then
+        decided.answer := lpm.failure('bad_request', 'reason', 'request id and vault id are needed');
+        return decided;
+    end if;
     select i.* into trusted from lpm.issuers i where i.issuer = decide_request.issuer;
     if not found then
         decided.answer := lpm.failure('token_issuer', 'issuer', decide_request.issuer);
@@ -132,8 +139,8 @@ begin
 
     -- The first grant records the ids behind the name. Whoever comes second decides again with the ids of the first.
     if verdict.granted and verdict.pin_id is not null then
-        insert into lpm.oidc_subject_pin as n (vault_id, issuer, subject, subject_id, owner_id, pinned_at)
-        select p.vault_id, p.issuer, p.subject, verdict.pin_id, verdict.pin_owner_id, clock_timestamp()
+        insert into lpm.oidc_subject_pin as n (vault_id, holder, issuer, subject, subject_id, owner_id, pinned_at)
+        select p.vault_id, coalesce(p.user_id, p.org_id), p.issuer, p.subject, verdict.pin_id, verdict.pin_owner_id, clock_timestamp()
           from lpm.oidc_policy p where p.id = verdict.policy
         on conflict on constraint oidc_subject_pin_pkey do update
            set subject_id = excluded.subject_id, owner_id = excluded.owner_id, pinned_at = excluded.pinned_at
@@ -187,6 +194,9 @@ begin
     if refusal.status is not null then
         return refusal;
     end if;
+    if octet_length(exchange.ci_token_hash) is distinct from 32 then
+        return lpm.failure('bad_request', 'reason', 'the hash of a CI token has 32 bytes');
+    end if;
     decided := lpm.decide_request('ci_exchange', exchange.request_id, exchange.address, exchange.issuer, exchange.claims,
                                   exchange.vault_id, exchange.environment, exchange.owner, count_use => true);
     if (decided.answer).status is distinct from 200 then
@@ -194,7 +204,11 @@ begin
     end if;
     insert into lpm.ci_token (stored_hash, name, vault_id, policy_id, owner, issuer, claims, environment, expires_at)
     values (sha256(exchange.ci_token_hash), decided.name, exchange.vault_id, decided.policy_id, exchange.owner, exchange.issuer,
-            exchange.claims, coalesce(exchange.environment, 'default'), expires);
+            exchange.claims, coalesce(exchange.environment, 'default'), expires)
+    on conflict do nothing;
+    if not found then
+        return lpm.failure('ci_token_invalid');
+    end if;
     return row (200, json_build_object('expiresAt', lpm.rfc3339(expires))::text)::lpm_api.answer;
 end
 $$;

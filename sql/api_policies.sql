@@ -52,15 +52,24 @@ begin
                           'vault', asked.vault_id, 'owner', coalesce(org.slug, caller.handle));
     end if;
 
+    -- Each one is looked at for each pull. The claim is locked, so nobody else is adding one.
+    new_document := sha256(convert_to(asked.document, 'UTF8'));
+    if (select count(*) >= 100 and not bool_or(p.document_sha256 = new_document) from lpm.oidc_policy p
+         where p.vault_id = asked.vault_id and coalesce(p.user_id, p.org_id) = coalesce(org.id, caller.user_id)) then
+        return lpm.refuse(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id, 'too_many_policies',
+                          'vault', asked.vault_id, 'limit', '100');
+    end if;
+
     -- The subject's ids are shared by all policies that name it; ids given here pin at once, but never re-pin.
     select n.* into pin from lpm.oidc_subject_pin n
-     where n.vault_id = asked.vault_id and n.issuer = asked.issuer and n.subject = asked.subject for update;
+     where n.vault_id = asked.vault_id and n.holder = coalesce(org.id, caller.user_id) and n.issuer = asked.issuer and n.subject = asked.subject
+       for update;
     if pin.subject_id <> asked.pin_id or pin.owner_id <> asked.pin_owner_id then
         return lpm.refuse(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id, 'pinned_otherwise',
                           'subject', asked.subject, 'id', concat_ws(' of owner ', pin.subject_id, pin.owner_id));
     end if;
-    insert into lpm.oidc_subject_pin as p (vault_id, issuer, subject, subject_id, owner_id, pinned_at)
-    values (asked.vault_id, asked.issuer, asked.subject, asked.pin_id, asked.pin_owner_id, case when asked.pin_id is not null then clock_timestamp() end)
+    insert into lpm.oidc_subject_pin as p (vault_id, holder, issuer, subject, subject_id, owner_id, pinned_at)
+    values (asked.vault_id, coalesce(org.id, caller.user_id), asked.issuer, asked.subject, asked.pin_id, asked.pin_owner_id, case when asked.pin_id is not null then clock_timestamp() end)
     on conflict on constraint oidc_subject_pin_pkey do update
        set waiting_since = clock_timestamp(),
            subject_id = coalesce(p.subject_id, excluded.subject_id),
@@ -74,7 +83,6 @@ begin
                           'subject', asked.subject, 'id', 'of another first grant');
     end if;
 
-    new_document := sha256(convert_to(asked.document, 'UTF8'));
     insert into lpm.oidc_policy (vault_id, user_id, org_id, issuer, subject, document, document_sha256, author)
     values (asked.vault_id, case when org.id is null then caller.user_id end, org.id, asked.issuer, asked.subject, asked.document::json,
             new_document, caller.user_id)
@@ -114,7 +122,7 @@ begin
                        'lapsesAt', case when n.subject_id is null then lpm.rfc3339(n.waiting_since + interval '30 days') end))::json
                        order by p.created_at, p.id)
               from lpm.oidc_policy p
-              left join lpm.oidc_subject_pin n on n.vault_id = p.vault_id and n.issuer = p.issuer and n.subject = p.subject
+              left join lpm.oidc_subject_pin n on n.vault_id = p.vault_id and n.holder = coalesce(p.user_id, p.org_id) and n.issuer = p.issuer and n.subject = p.subject
              where p.vault_id = list_policies.vault_id), '[]'),
         'escrow', case when exists (select from lpm.vault_sync v where v.vault_id = list_policies.vault_id and v.user_id = caller.user_id
                                        and v.ci_escrow_wrapping_key is not null) then 'on' else 'off' end,
@@ -167,7 +175,7 @@ begin
 end
 $$;
 
--- Runs in the caller's rights: lpm_definer is bound to the vault in scope, lpm_owner is not.
+-- Runs in the caller's rights: lpm_definer is bound to the vault and the owners in scope, lpm_owner is not.
 create function lpm.forget_pins(vault_id text, subject text) returns int
 language plpgsql volatile parallel unsafe
 set search_path = pg_catalog, pg_temp

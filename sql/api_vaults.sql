@@ -37,6 +37,9 @@ begin
     if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
+    if push.vault_id is null then
+        return lpm.failure('bad_request', 'reason', 'a vault id is needed');
+    end if;
     select * into checked from lpm.check_push(push.encrypted_blob, push.wrapped_key, push.schema);
     if (checked.refusal).status is not null then
         return checked.refusal;

@@ -24,7 +24,7 @@ select p.id, p.vault_id, coalesce(a.handle, o.slug) as owner, case when p.user_i
   left join lpm.account a on a.id = p.user_id
   left join lpm.org o on o.id = p.org_id
   left join lpm.account author on author.id = p.author
-  left join lpm.oidc_subject_pin n on n.vault_id = p.vault_id and n.issuer = p.issuer and n.subject = p.subject;
+  left join lpm.oidc_subject_pin n on n.vault_id = p.vault_id and n.holder = coalesce(p.user_id, p.org_id) and n.issuer = p.issuer and n.subject = p.subject;
 
 create view lpm_dashboard.audit with (security_barrier) as
 select l.id, l.created_at, l.request_id, l.action, l.decision, l.reason, l.vault_id, coalesce(a.handle, o.slug) as owner,

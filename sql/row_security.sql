@@ -34,7 +34,8 @@ create policy mine on lpm.oidc_policy to lpm_definer
 create policy opened on lpm.oidc_policy for select to lpm_definer
     using (vault_id = lpm.scope_vault() and (user_id = lpm.scope_vault_user() or org_id = lpm.scope_vault_org()));
 
-create policy opened on lpm.oidc_subject_pin to lpm_definer using (vault_id = lpm.scope_vault());
+create policy opened on lpm.oidc_subject_pin to lpm_definer
+    using (vault_id = lpm.scope_vault() and (holder = lpm.scope_vault_user() or holder = lpm.scope_vault_org()));
 
 create policy issued on lpm.ci_token for insert to lpm_definer with check (vault_id = lpm.scope_vault());
 create policy counted on lpm.oidc_token_use to lpm_definer using (true);

@@ -78,7 +78,8 @@ begin
     caller.owns_vault := claim.user_id is not distinct from found_token.id and claim.user_id is not null
                       or coalesce(claim.org_id = any (led_orgs), false);
     if caller.owns_vault then
-        perform lpm.set_scope(found_token.id, orgs, led_orgs, claim.vault_id, claim.user_id, claim.org_id);
+        perform lpm.set_scope(found_token.id, orgs, led_orgs, claim.vault_id,
+                              case when claim.user_id = found_token.id then claim.user_id end, case when claim.org_id = any (led_orgs) then claim.org_id end);
     else
         perform lpm.set_scope(found_token.id, orgs, led_orgs, null, null, null);
     end if;
@@ -98,7 +99,10 @@ begin
     select c.* into claim from lpm.vault_claim c
      where c.vault_id = enter_vault.vault_id
        and (enter_vault.owner is null or enter_vault.owner in (c.user_id, c.org_id));
-    perform lpm.set_scope(null, null, null, claim.vault_id, claim.user_id, claim.org_id);
+    -- an account and an org may both open the vault id to CI: whoever is named, and nobody else
+    perform lpm.set_scope(null, null, null, claim.vault_id,
+                          case when enter_vault.owner is null or enter_vault.owner = claim.user_id then claim.user_id end,
+                          case when enter_vault.owner is null or enter_vault.owner = claim.org_id then claim.org_id end);
     return claim.vault_id is not null;
 end
 $$;
@@ -145,7 +149,9 @@ begin
     select a.* into entry from lpm.audit_log a
      where a.request_id = enter_request.request_id and a.action = 'ci_pull' and a.decision = 'granted'
        -- also not of the future: a clock that is set back would prolong it
-       and a.created_at between clock_timestamp() - interval '30 seconds' and clock_timestamp() + interval '30 seconds';
+       and a.created_at between clock_timestamp() - interval '30 seconds' and clock_timestamp() + interval '30 seconds'
+       -- revoked since
+       and exists (select from lpm.oidc_policy p where p.id = a.policy_id);
     if not found or pg_xact_status(entry.transaction_id) is distinct from 'committed' then
         return null;
     end if;
@@ -165,7 +171,7 @@ declare
     holder lpm.vault_claim;
     waiting bigint;
 begin
-    if me is null or (org is not null and not org = any (lpm.scope_led_orgs())) then
+    if me is null or claim_vault.vault_id is null or (org is not null and not org = any (lpm.scope_led_orgs())) then
         return 'theirs';
     end if;
     delete from lpm.vault_claim c
@@ -190,7 +196,8 @@ begin
         if pushing and not holder.pushed then
             update lpm.vault_claim c set pushed = true where c.vault_id = claim_vault.vault_id;
         end if;
-        perform lpm.set_scope(me, lpm.scope_orgs(), lpm.scope_led_orgs(), holder.vault_id, holder.user_id, holder.org_id);
+        perform lpm.set_scope(me, lpm.scope_orgs(), lpm.scope_led_orgs(), holder.vault_id, case when holder.user_id = me then me end,
+                              case when holder.org_id = any (lpm.scope_led_orgs()) then holder.org_id end);
         return 'mine';
     end if;
     return 'theirs';

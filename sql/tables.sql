@@ -119,18 +119,20 @@ create index oidc_policy_user on lpm.oidc_policy (user_id);
 create index oidc_policy_org on lpm.oidc_policy (org_id);
 create index oidc_policy_subject on lpm.oidc_policy (vault_id, issuer, subject);
 
--- The never-reused ids behind a name, recorded by the first grant, shared by all policies that name the subject.
+-- The never-reused ids behind a name, recorded by the first grant, shared by all policies of one owner that name the
+-- subject: an account and an org can both open a vault id, and neither may decide whom the other's policies let in.
 create table lpm.oidc_subject_pin (
     vault_id text collate "C" not null references lpm.vault_claim on delete cascade,
+    holder uuid not null,   -- the account or org whose policies it serves
     issuer text collate "C" not null,
     subject text collate "C" not null,
     subject_id text collate "C",
     owner_id text collate "C",
     waiting_since timestamptz not null default clock_timestamp(),
     pinned_at timestamptz,
-    primary key (vault_id, issuer, subject)
+    primary key (vault_id, holder, issuer, subject)
 );
-create index oidc_subject_pin_id on lpm.oidc_subject_pin (vault_id, issuer, subject_id);
+create index oidc_subject_pin_id on lpm.oidc_subject_pin (vault_id, holder, issuer, subject_id);
 
 -- What a DBA changed; what is built in is the view lpm.builtin_issuer.
 create table lpm.oidc_issuer (
@@ -176,13 +178,15 @@ create table lpm.ci_token (
 create index ci_token_policy on lpm.ci_token (policy_id);
 
 -- Tokens end with their policy. No foreign key: an exchange that meets a revocation would fail instead of being
--- answered, and ci-pull decides again anyway.
+-- answered, and ci-pull decides again anyway. That is also why a token that is being used is left alone: whoever
+-- keeps its row locked would keep the policy from being revoked.
 create function lpm.end_ci_tokens() returns trigger
 language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    delete from lpm.ci_token t where t.policy_id = old.id;
+    delete from lpm.ci_token t
+     where t.stored_hash in (select u.stored_hash from lpm.ci_token u where u.policy_id = old.id for update skip locked);
     return old;
 end
 $$;

@@ -76,9 +76,19 @@ fn flush_decision(transaction_id: i64) -> i64 {
         let target = if GRANTED.get() == transaction_id && last_commit != 0 {
             last_commit
         } else {
-            pg_sys::GetXLogInsertRecPtr()
+            end_of_last_record(pg_sys::GetXLogInsertRecPtr(), pg_sys::wal_segment_size.cast_unsigned().into())
         };
         pg_sys::XLogFlush(target);
         target.cast_signed()
     }
+}
+
+/// Where the last record ends, when the next one starts at `insert`: a record that fills its page is followed by
+/// the header of the next, which nobody has written yet, and which cannot be flushed.
+fn end_of_last_record(insert: u64, segment_size: u64) -> u64 {
+    const PAGE: u64 = pg_sys::XLOG_BLCKSZ as u64;
+    const HEADER: u64 = size_of::<pg_sys::XLogPageHeaderData>().next_multiple_of(8) as u64;
+    const FIRST_HEADER: u64 = size_of::<pg_sys::XLogLongPageHeaderData>().next_multiple_of(8) as u64;
+    let header = if insert % segment_size < PAGE { FIRST_HEADER } else { HEADER };
+    if insert % PAGE == header { insert - header } else { insert }
 }

@@ -206,3 +206,47 @@ async fn parallel_uses_of_one_token_are_granted_once() -> Result<()> {
     assert_eq!(alice.database.value("select count(*) from lpm.audit_log where action = 'ci_pull'")?, "32");
     Ok(())
 }
+
+/// A vault id that an account claimed through its org can be opened to CI by both: the org's admins decide for the
+/// org's row, never for the account's.
+#[tokio::test]
+async fn an_org_s_admin_pins_nothing_for_a_member_s_own_policies() -> Result<()> {
+    let (alice, client) = ready().await?;
+    let bob = alice.account("bob", "pro")?;
+    alice.database.value("select lpm.add_member('acme', 'bob', role => 'admin')")?;
+    let vault_id = Uuid::new_v4().to_string();
+    let of_org = json!({"scope": "org", "org": "acme"});
+    alice.allow_with(&client, &vault_id, &of_org).await?;
+    alice.push(&client, &vault_id).await?;
+    alice.allow(&client, &vault_id).await?;
+    alice.escrow(&client, &vault_id).await?;
+    let pull = |name, id, owner| pull_as(&alice, &client, &vault_id, name, id, owner);
+    assert_eq!(code(pull("acme/web", "42", "7").await?), granted());
+
+    let repin: [&(dyn ToSql + Sync); 5] = [&Uuid::now_v7(), &NONE, &bob.token, &vault_id, &"repo:acme/web"];
+    assert_eq!(answer(&client, "repin", &repin).await?.0, 200, "the org's own");
+    let mut stranger = of_org.clone();
+    stranger["allowedEnvironments"] = json!([]);
+    stranger["repositoryId"] = json!("666");
+    stranger["ownerId"] = json!("66");
+    bob.allow_with(&client, &vault_id, &stranger).await?;
+    let pinned = "select coalesce(a.handle, o.slug) || ' ' || n.subject_id from lpm.oidc_subject_pin n
+                  left join lpm.account a on a.id = n.holder left join lpm.org o on o.id = n.holder order by 1";
+    assert_eq!(alice.database.value(pinned)?, "acme 666\nalice 42");
+
+    let (status, body) = pull("evil/x", "666", "66").await?;
+    assert_ne!(status, 200, "the org has no row of its own: {body}");
+    assert_eq!(code(pull("acme/web", "42", "7").await?), granted(), "alice's job goes on");
+
+    // A job that names the org is never answered from the account's row.
+    let org: Uuid = alice.database.value("select id from lpm.org where slug = 'acme'")?.parse()?;
+    let me: Uuid = alice.database.value("select id from lpm.account where handle = 'alice'")?.parse()?;
+    for (owner, expected) in [(me, granted()), (org, denied("escrow_off"))] {
+        let claims = claims(&alice.issuer, "main");
+        let arguments: [&(dyn ToSql + Sync); 7] =
+            [&Uuid::now_v7(), &NONE, &alice.issuer, &claims, &vault_id, &"production", &Some(owner)];
+        let seen = code(answer(&client, "decide", &arguments).await?);
+        assert_eq!(seen.0, expected.0, "{owner}: {seen:?}");
+    }
+    Ok(())
+}

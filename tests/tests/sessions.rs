@@ -104,3 +104,75 @@ async fn a_decision_cannot_be_prepared_and_committed_by_another_session() -> Res
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_grant_ends_with_its_policy_also_between_decision_and_opening() -> Result<()> {
+    let alice = Escrowed::new().await?;
+    let client = alice.gateway().await?;
+    let vault_id = alice.vault(&client).await?;
+    let request = Uuid::now_v7();
+    assert_eq!(code(alice.decide(&client, request, &vault_id, "main").await?), granted());
+    alice.database.value("delete from lpm.oidc_policy")?;
+    assert_eq!(code(alice.open(&client, request).await?), denied("not_openable"));
+    Ok(())
+}
+
+/// A position behind the header of a page that nobody has begun cannot be flushed.
+#[tokio::test]
+async fn another_session_opens_a_grant_also_where_the_wal_ends_with_a_page() -> Result<()> {
+    let (_cluster, alice) = Escrowed::alone(Options::default()).await?;
+    let (one, two) = (alice.gateway().await?, alice.gateway().await?);
+    let vault_id = alice.vault(&one).await?;
+    let superuser = alice.database.connect().await?;
+    let inserted = async || -> Result<i64> {
+        Ok(superuser
+            .query_one("select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint", &[])
+            .await?
+            .get(0))
+    };
+    let write = async |bytes: i64| -> Result<()> {
+        let text = "x".repeat(usize::try_from(bytes)?);
+        superuser.execute("select pg_logical_emit_message(false, 'p', $1::text)", &[&text]).await?;
+        Ok(())
+    };
+    // Another process may write in between, so until it was seen.
+    let mut seen = false;
+    for attempt in 0..200 {
+        let request = Uuid::now_v7();
+        assert_eq!(alice.decide(&one, request, &vault_id, "main").await?.0, 200);
+        let left = 8192 - inserted().await? % 8192;
+        // the record's own headers take some 60 bytes; its end is rounded up to 8
+        write(if left < 300 { left + 8192 - 24 - 60 } else { left - 60 - attempt % 16 }).await?;
+        seen |= inserted().await? % 8192 == 24;
+        let (status, body) = alice.open(&two, request).await?;
+        assert_eq!(status, 200, "{body}");
+        if seen {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("the WAL never ended with a page")
+}
+
+#[tokio::test]
+async fn whoever_keeps_a_ci_token_locked_does_not_keep_its_policy_from_being_revoked() -> Result<()> {
+    let alice = Escrowed::new().await?;
+    let (holder, client) = (alice.gateway().await?, alice.gateway().await?);
+    let vault_id = alice.vault(&client).await?;
+    let hash = vec![7_u8; 32];
+    let claims = lpm_tests::escrowed::claims(&alice.issuer, "main");
+    let exchange: [&(dyn ToSql + Sync); 8] =
+        [&Uuid::now_v7(), &NONE, &alice.issuer, &claims, &vault_id, &"production", &None::<Uuid>, &hash];
+    assert_eq!(code(answer(&client, "exchange", &exchange).await?), granted());
+    let pull = async |client: &Client| {
+        let arguments: [&(dyn ToSql + Sync); 5] = [&Uuid::now_v7(), &NONE, &hash, &vault_id, &"production"];
+        answer(client, "decide_ci", &arguments).await.map(code)
+    };
+    holder.batch_execute("begin").await?;
+    assert_eq!(pull(&holder).await?, granted());
+    let policy = alice.database.value("select id from lpm.oidc_policy")?;
+    let revoke: [&(dyn ToSql + Sync); 4] = [&Uuid::now_v7(), &NONE, &alice.token, &policy];
+    assert_eq!(answer(&client, "revoke_policy", &revoke).await?.0, 200);
+    holder.batch_execute("commit").await?;
+    assert_eq!(pull(&client).await?, denied("no_policy"), "the token is still there, and good for nothing");
+    Ok(())
+}

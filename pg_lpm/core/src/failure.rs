@@ -122,6 +122,7 @@ failures! {
     IssuerNotTrusted = "issuer_not_trusted", 400, USAGE, "the issuer `{issuer}` is not trusted here as `{provider}`", "a DBA can trust it with `select lpm.trust_issuer('{provider}', '{issuer}')`";
     SubjectUnknown = "subject_unknown", 404, FAILURE, "no policy of this vault names `{subject}`", "`lpm env oidc list` shows the subjects";
     PinnedOtherwise = "pinned_otherwise", 409, FAILURE, "`{subject}` is already pinned to the id {id}", "if the repository was re-created or transferred on purpose: `lpm env oidc repin {subject}`";
+    TooManyPolicies = "too_many_policies", 409, FAILURE, "the vault `{vault}` has {limit} policies, and cannot have more", "revoke those that nobody needs: `lpm env oidc list`, then `lpm env oidc revoke <id>`";
     OrgUnknown = "org_unknown", 404, FAILURE, "no org `{org}` in which you are owner or admin", "";
     PolicyUnknown = "policy_unknown", 404, FAILURE, "no policy `{policy}` of yours", "`lpm env oidc list` shows their ids";
 

@@ -3,10 +3,13 @@
 //! Names are data and patterns are patterns: no regular expression, no SQL LIKE, no escapes, no
 //! negation. None is needed, because git allows neither `*` nor any other character that a pattern
 //! refuses in a name (git-check-ref-format(1)), so every name is a pattern that matches exactly itself.
-//! Matching simulates an automaton: the time is bounded by pattern length × name length whatever either
-//! holds.
+//! Matching simulates an automaton, all of its states at once: each byte of the name costs the same few
+//! operations, whatever either holds.
+
+mod states;
 
 use serde::{Deserialize, Serialize};
+use states::Machine;
 use std::fmt;
 
 /// Longest pattern, in bytes.
@@ -38,7 +41,7 @@ pub struct Pattern {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     /// This byte.
     Byte(u8),
     /// Any run of bytes without `/`.
@@ -83,33 +86,7 @@ impl Pattern {
         if !self.has_wildcard() {
             return self.text == name;
         }
-        // reached[i]: the first i steps can have consumed what was read so far.
-        let mut reached = vec![false; self.steps.len() + 1];
-        reached[0] = true;
-        self.skip_wildcards(&mut reached);
-        for byte in name.bytes() {
-            let mut next = vec![false; reached.len()];
-            for (i, step) in self.steps.iter().enumerate().filter(|(i, _)| reached[*i]) {
-                match step {
-                    Step::Byte(expected) if *expected == byte => next[i + 1] = true,
-                    Step::Segment if byte != b'/' => next[i] = true,
-                    Step::Any => next[i] = true,
-                    _ => {}
-                }
-            }
-            self.skip_wildcards(&mut next);
-            reached = next;
-        }
-        reached[self.steps.len()]
-    }
-
-    /// A wildcard may also consume nothing.
-    fn skip_wildcards(&self, reached: &mut [bool]) {
-        for (i, step) in self.steps.iter().enumerate() {
-            if reached[i] && !matches!(step, Step::Byte(_)) {
-                reached[i + 1] = true;
-            }
-        }
+        Machine::new(&self.steps).accepts(name.as_bytes())
     }
 
     /// Whether more than one name can fit.
@@ -185,7 +162,6 @@ impl TryFrom<String> for Pattern {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
 
     fn pattern(text: &str) -> Pattern {
         Pattern::parse(text).expect(text)
@@ -317,13 +293,14 @@ mod tests {
     }
 
     #[test]
-    fn p8_hostile_patterns_take_bounded_time() {
-        let name = "a".repeat(4096);
-        let started = Instant::now();
+    /// One that backtracks would not come to an end.
+    #[test]
+    fn p8_hostile_patterns_come_to_an_end() {
+        let name = "a".repeat(1 << 13);
         for hostile in ["a*".repeat(127) + "b", "a**".repeat(85) + "b", "*a**a".repeat(51) + "/"] {
             assert!(!pattern(&hostile).matches(&name));
+            assert!(pattern(&hostile[..hostile.len() - 1]).matches(&name));
         }
-        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     }
 
     #[test]

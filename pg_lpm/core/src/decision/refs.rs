@@ -9,6 +9,9 @@ use crate::policy::{Policy, events};
 /// serves. Only a pattern that spells the prefix out matches one; "every branch" does not mean them.
 const MACHINE_BRANCHES: &[&str] = &["gh-readonly-queue/", "dependabot/"];
 
+/// Longest name of a branch or tag that a rule looks at, in bytes: twice what GitHub and GitLab allow.
+const LONGEST_NAME: usize = 512;
+
 /// What the policy's patterns are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GitRef<'a> {
@@ -22,9 +25,13 @@ pub(super) enum GitRef<'a> {
 
 /// The ref of the run that the policy speaks about.
 pub(super) fn of<'a>(case: &Case<'a>) -> GitRef<'a> {
-    match &case.claims.job {
+    let found = match &case.claims.job {
         Job::GitHub(job) => github(job),
         Job::GitLab(job) => gitlab(job),
+    };
+    match found {
+        GitRef::Branch(name) | GitRef::Tag(name) if name.len() > LONGEST_NAME => GitRef::Neither(Some(name)),
+        found => found,
     }
 }
 
