@@ -39,6 +39,11 @@ begin
         return query select 'no escrow key is configured: CI pulls answer 503', 'critical',
                             'set pg_lpm.escrow_key_file in postgresql.conf, then select pg_reload_conf()';
     end if;
+    -- The postmaster writes its environment down before it loads any library.
+    if source.from_environment and current_setting('log_min_messages') in ('debug3', 'debug4', 'debug5') then
+        return query select format('log_min_messages is %s: at its next start the server logs VAULT_CI_ESCROW_KEY', current_setting('log_min_messages')),
+                            'critical', 'keep the key in a file (pg_lpm.escrow_key_file), or log less';
+    end if;
     if source.preloaded and not source.protected then
         return query select 'pg_lpm.protect_memory is off: core dumps and /proc can show keys', 'warning', 'remove the setting and restart';
     end if;

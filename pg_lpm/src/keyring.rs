@@ -3,7 +3,7 @@
 //! What is kept are the derived sub-keys; the raw key is wiped after derivation. Keys are never copied
 //! into a backend's own memory for longer than one operation.
 
-use crate::{settings, worker};
+use crate::{settings, source, worker};
 use lpm_core::envelope::fingerprint;
 use lpm_core::envelope::keyring::{EscrowKey, KeyParts, MAX_KEYS};
 use pgrx::prelude::*;
@@ -19,7 +19,6 @@ struct Ring {
     keys: [KeyParts; MAX_KEYS],
     error: [u8; MAX_ERROR],
     error_len: usize,
-    read_at: pg_sys::TimestampTz,
 }
 
 // SAFETY: plain old data without pointers, only reached through its lock.
@@ -27,7 +26,7 @@ unsafe impl PGRXSharedMemory for Ring {}
 
 impl Ring {
     const EMPTY: Ring =
-        Ring { count: 0, keys: [KeyParts::ZERO; MAX_KEYS], error: [0; MAX_ERROR], error_len: 0, read_at: 0 };
+        Ring { count: 0, keys: [KeyParts::ZERO; MAX_KEYS], error: [0; MAX_ERROR], error_len: 0 };
 }
 
 // SAFETY: the name is prefixed with the extension's.
@@ -48,8 +47,6 @@ pub(crate) fn preloaded() -> bool {
 /// Publishes what the worker read: new keys, or the reason why the last good ones stay.
 pub(crate) fn publish(read: Result<Vec<EscrowKey>, String>) {
     let mut ring = RING.exclusive();
-    // SAFETY: takes nothing, returns the time.
-    ring.read_at = unsafe { pg_sys::GetCurrentTimestamp() };
     match read {
         Ok(keys) => {
             ring.keys = [KeyParts::ZERO; MAX_KEYS];
@@ -76,20 +73,14 @@ pub(crate) fn keys() -> Vec<EscrowKey> {
     ring.keys[..ring.count].iter().map(EscrowKey::from_parts).collect()
 }
 
-/// The key with this id. Where it is missing and the source was last read a while ago, it is read again
-/// first: the key may have been added and nobody told the server.
+/// The key with this id. Where it is missing and no request has asked for it lately, the source is read again first:
+/// the key may have been added and nobody told the server.
 pub(crate) fn find(id: &str) -> Option<EscrowKey> {
-    const FRESH: pg_sys::TimestampTz = 5_000_000;
     let loaded = || keys().into_iter().find(|key| key.id().as_str() == id);
     if let Some(key) = loaded() {
         return Some(key);
     }
-    if !preloaded() || id.is_empty() {
-        return None;
-    }
-    // SAFETY: takes nothing, returns the time.
-    let age = unsafe { pg_sys::GetCurrentTimestamp() } - RING.share().read_at;
-    if age < FRESH || worker::read_source_again(worker::HURRIED).is_err() {
+    if !preloaded() || id.is_empty() || !worker::read_source_for_request() {
         return None;
     }
     loaded()
@@ -116,7 +107,13 @@ fn has_escrow_key(id: Option<&str>) -> bool {
 #[pg_extern(volatile, parallel_unsafe)]
 fn escrow_key_source() -> TableIterator<
     'static,
-    (name!(preloaded, bool), name!(protected, bool), name!(keys, i32), name!(error, Option<String>)),
+    (
+        name!(preloaded, bool),
+        name!(protected, bool),
+        name!(keys, i32),
+        name!(error, Option<String>),
+        name!(from_environment, bool),
+    ),
 > {
     let (count, error) = if preloaded() {
         let ring = RING.share();
@@ -130,6 +127,7 @@ fn escrow_key_source() -> TableIterator<
         settings::memory_is_protected(),
         i32::try_from(count).unwrap_or(i32::MAX),
         error,
+        source::is_environment(),
     ))
 }
 

@@ -1,17 +1,16 @@
 //! Where escrow keys come from: command, file, or the postmaster's environment; the first that is set.
 
+mod command;
+
 use crate::settings;
 use lpm_core::envelope::keyring::{self, EscrowKey};
 use lpm_core::secret::Secret;
 use std::fs;
 use std::io::Read;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const VARIABLE: &std::ffi::CStr = c"VAULT_CI_ESCROW_KEY";
 /// More than sixteen keys with the longest ids and comments.
@@ -73,14 +72,23 @@ fn initial_environment() -> Option<(usize, usize)> {
     (0 < start && start < end).then_some((start, end))
 }
 
-/// The keys of the configured source, newest first; an empty list where none is configured.
+/// Whether the postmaster's environment is where the keys come from.
+pub(crate) fn is_environment() -> bool {
+    settings::escrow_key_command().is_none()
+        && settings::escrow_key_file().is_none()
+        && ENVIRONMENT.lock().is_ok_and(|environment| environment.is_some())
+}
+
+/// The keys of the configured source, newest first; an empty list where none is configured. `ending` is asked every
+/// second whether to give up.
 ///
 /// # Errors
 ///
 /// What is wrong with the source, for `lpm.health`: names paths and rules, never content.
-pub(crate) fn read(data_directory: &Path) -> Result<Vec<EscrowKey>, String> {
+pub(crate) fn read(data_directory: &Path, ending: &dyn Fn() -> bool) -> Result<Vec<EscrowKey>, String> {
     if let Some(command) = settings::escrow_key_command() {
-        let output = run(&command).map_err(|problem| format!("escrow_key_command {problem}"))?;
+        let output = command::output(&command, MAX_SOURCE, COMMAND_TIMEOUT, ending)
+            .map_err(|problem| format!("escrow_key_command {problem}"))?;
         return keyring::parse_key_lines(&output).map_err(|problem| format!("escrow_key_command: {problem}"));
     }
     if let Some(path) = settings::escrow_key_file() {
@@ -153,65 +161,4 @@ fn backed_up_directories(data_directory: &Path) -> Vec<PathBuf> {
         directories.extend(entries.flatten().map(|entry| entry.path()));
     }
     directories.into_iter().filter_map(|directory| fs::canonicalize(directory).ok()).collect()
-}
-
-/// Runs the command in a process group of its own and takes what it prints; ends it after ten seconds.
-fn run(command: &str) -> Result<Secret, String> {
-    let mut child = Command::new("/bin/sh")
-        .args(["-c", command])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .map_err(|problem| format!("cannot be started: {problem}"))?;
-    let deadline = Instant::now() + COMMAND_TIMEOUT;
-    let output = read_until(&mut child, deadline);
-    if output.is_err() {
-        let group = i32::try_from(child.id()).unwrap_or(0);
-        if group > 1 {
-            // SAFETY: signals the group that we started and have not yet waited for.
-            unsafe {
-                libc::kill(-group, libc::SIGKILL);
-            }
-        }
-    }
-    let status = child.wait().map_err(|problem| format!("cannot be waited for: {problem}"))?;
-    let output = output?;
-    if !status.success() {
-        return Err(format!("failed: {status}"));
-    }
-    Ok(output)
-}
-
-/// Reads the child's output to its end, waiting for data with poll(2) and never past the deadline.
-fn read_until(child: &mut std::process::Child, deadline: Instant) -> Result<Secret, String> {
-    let mut stdout = child.stdout.take().ok_or("has no output")?;
-    let mut content =
-        zeroize::Zeroizing::new(Vec::with_capacity(usize::try_from(MAX_SOURCE).unwrap_or(0) + 4096));
-    let mut chunk = zeroize::Zeroizing::new([0_u8; 4096]);
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut waiting = libc::pollfd { fd: stdout.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one valid pollfd, and its count.
-        let ready =
-            unsafe { libc::poll(&raw mut waiting, 1, i32::try_from(left.as_millis()).unwrap_or(i32::MAX)) };
-        if ready == 0 {
-            return Err("did not finish within 10 seconds".to_owned());
-        }
-        if ready < 0 {
-            let problem = std::io::Error::last_os_error();
-            if problem.kind() == std::io::ErrorKind::Interrupted {
-                continue;
-            }
-            return Err(format!("cannot be read: {problem}"));
-        }
-        let count = stdout.read(&mut *chunk).map_err(|problem| format!("cannot be read: {problem}"))?;
-        if count == 0 {
-            return Ok(Secret::new(std::mem::take(&mut *content)));
-        }
-        content.extend_from_slice(&chunk[..count]);
-        if content.len() as u64 > MAX_SOURCE {
-            return Err("printed more than 64 KiB".to_owned());
-        }
-    }
 }

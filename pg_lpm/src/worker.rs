@@ -7,7 +7,7 @@ use crate::{keyring, source};
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags};
 use pgrx::prelude::*;
 use pgrx::{PGRXSharedMemory, PgAtomic, pg_shmem_init};
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::ffi::CStr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -19,6 +19,8 @@ struct Bell {
     served: AtomicU64,
     /// The address of the worker's latch, which lies in shared memory; 0 while there is no worker.
     latch: AtomicUsize,
+    /// When a request last had the source read, in seconds of the system's uptime.
+    asked: AtomicU64,
     published: UnsafeCell<pg_sys::ConditionVariable>,
 }
 
@@ -31,7 +33,7 @@ static BELL: PgAtomic<Bell> = unsafe { PgAtomic::new(c"pg_lpm_key_worker") };
 /// For a person who waits: a command may take ten seconds, and the worker may be reading already.
 pub(crate) const PATIENT: Duration = Duration::from_secs(25);
 /// For a request that waits, maybe with rows locked.
-pub(crate) const HURRIED: Duration = Duration::from_secs(2);
+const HURRIED: Duration = Duration::from_secs(2);
 
 /// Registers the worker and its shared memory; only while preloading.
 pub(crate) fn register() {
@@ -50,7 +52,13 @@ fn new_bell() -> Bell {
     let published = UnsafeCell::new(pg_sys::ConditionVariable::default());
     // SAFETY: a valid pointer; the structure holds list indexes, no addresses, so it may be moved after.
     unsafe { pg_sys::ConditionVariableInit(published.get()) };
-    Bell { drawn: AtomicU64::new(0), served: AtomicU64::new(0), latch: AtomicUsize::new(0), published }
+    Bell {
+        drawn: AtomicU64::new(0),
+        served: AtomicU64::new(0),
+        latch: AtomicUsize::new(0),
+        asked: AtomicU64::new(0),
+        published,
+    }
 }
 
 /// The worker's main function.
@@ -65,6 +73,12 @@ pub extern "C-unwind" fn pg_lpm_key_worker(_argument: pg_sys::Datum) {
     // SAFETY: a background worker with shared memory has a latch in it.
     bell.latch.store(unsafe { pg_sys::MyLatch }.expose_provenance(), Ordering::SeqCst);
     let mut first = true;
+    let ending = Cell::new(false);
+    // asking takes the flag back
+    let is_ending = || {
+        ending.set(ending.get() || BackgroundWorker::sigterm_received());
+        ending.get()
+    };
     loop {
         let reload = BackgroundWorker::sighup_received();
         if reload {
@@ -74,7 +88,10 @@ pub extern "C-unwind" fn pg_lpm_key_worker(_argument: pg_sys::Datum) {
         let ticket = bell.drawn.load(Ordering::SeqCst);
         if first || reload || ticket != bell.served.load(Ordering::SeqCst) {
             first = false;
-            let read = source::read(&data_directory);
+            let read = source::read(&data_directory, &is_ending);
+            if ending.get() {
+                break;
+            }
             match &read {
                 Ok(keys) => log!("pg_lpm: {} escrow key(s) loaded", keys.len()),
                 Err(problem) => {
@@ -93,6 +110,25 @@ pub extern "C-unwind" fn pg_lpm_key_worker(_argument: pg_sys::Datum) {
         }
     }
     bell.latch.store(0, Ordering::SeqCst);
+}
+
+/// Has the worker read the source for a request that misses a key: one in five seconds asks and waits, all others go
+/// on without, or whoever names unknown keys would occupy every connection.
+pub(crate) fn read_source_for_request() -> bool {
+    const PAUSE: u64 = 5;
+    let asked = &BELL.get().asked;
+    let (now, last) = (uptime(), asked.load(Ordering::SeqCst));
+    now >= last + PAUSE
+        && asked.compare_exchange(last, now, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        && read_source_again(HURRIED).is_ok()
+}
+
+/// Seconds, by a clock that nobody sets and all processes share.
+fn uptime() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a valid pointer; this clock is always there.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec.cast_unsigned()
 }
 
 /// Has the worker read the source, and returns once the result is published.

@@ -84,6 +84,7 @@ async fn the_command_wins_over_the_file_and_its_failures_keep_the_last_good_keys
         cluster.reload()?;
         database.psql("select lpm.reload_escrow_keys()")
     };
+    let started = cluster.data_dir().with_file_name("started").display().to_string();
     let key = cluster::random_key();
     cluster.write_escrow_keys(&format!("kms:{key}\n"))?;
     assert!(point_to(&format!("cat '{}'", cluster.escrow_key_file().display()))?.status.success());
@@ -94,13 +95,24 @@ async fn the_command_wins_over_the_file_and_its_failures_keep_the_last_good_keys
         ("it prints nothing", "true", "it holds no key"),
         ("it prints nonsense", "echo hello", "entry 1 is not"),
         ("it prints without end", "yes", "printed more than 64 KiB"),
+        ("it does not end", "cat KEYS; exec >&-; sleep 600", "did not finish within 10 seconds"),
     ] {
+        let command = &command.replace("KEYS", &cluster.escrow_key_file().display().to_string());
         let output = point_to(command)?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && text.contains(expected), "{row}: {text}");
         assert_eq!(loaded(&database)?, "kms", "{row}");
     }
     assert!(!cluster.log().contains(&key), "the server logs no key");
+
+    // a shutdown does not wait for a command that hangs
+    cluster
+        .set("pg_lpm.escrow_key_command", "touch STARTED; sleep 600".replace("STARTED", &started).as_str())?;
+    cluster.reload()?;
+    while !std::path::Path::new(&started).exists() {
+        tokio::task::yield_now().await;
+    }
+    cluster.stop("fast")?;
     Ok(())
 }
 
@@ -143,6 +155,16 @@ async fn the_variable_is_taken_wiped_and_not_inherited() -> Result<()> {
         database.value("copy (select 1) to program 'cat >/dev/null; test -z \"$VAULT_CI_ESCROW_KEY\"'");
     assert!(inherited.is_ok(), "a child process inherits the variable: {inherited:?}");
     assert_eq!(database.value("select protected from lpm.escrow_key_source()")?, "t");
+
+    // PostgreSQL writes its environment down at this level, before any library is loaded
+    let finding = "select count(*) from lpm.health where what like '%logs VAULT_CI_ESCROW_KEY%'";
+    assert_eq!(database.value(finding)?, "0");
+    cluster.set("log_min_messages", "debug3")?;
+    cluster.reload()?;
+    while database.value("show log_min_messages")? != "debug3" {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(database.value(finding)?, "1");
     Ok(())
 }
 

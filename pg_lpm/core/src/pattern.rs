@@ -292,7 +292,6 @@ mod tests {
         }
     }
 
-    #[test]
     /// One that backtracks would not come to an end.
     #[test]
     fn p8_hostile_patterns_come_to_an_end() {
