@@ -17,3 +17,10 @@ pub mod policy;
 pub mod secret;
 pub mod token;
 pub mod wire;
+
+// `tests/support` is compiled into unit and integration tests alike, so it names the crate from outside.
+#[cfg(test)]
+extern crate self as lpm_core;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;

@@ -11,8 +11,6 @@ mod github;
 mod gitlab;
 mod reader;
 #[cfg(test)]
-pub(crate) mod testing;
-#[cfg(test)]
 mod tests;
 
 pub use error::ClaimsError;

@@ -168,18 +168,15 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
-/// The name in lower case, or `None` where it is in lower case already.
+/// The name as its letters fold, or `None` where it is in lower case already.
 ///
-/// Besides A–Z, ſ (U+017F) and K (U+212A) fold to ASCII letters; İ and ı do so in Turkish.
+/// Besides A–Z, ſ (U+017F) and K (U+212A) fold to ASCII letters, and by Unicode's full rules ß and ligatures
+/// such as ﬂ to several of them; İ and ı do so in Turkish.
 fn folded(name: &str) -> Option<String> {
     if name.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()) {
         return None;
     }
-    let fold = |c: char| match c {
-        '\u{17F}' => 's',
-        '\u{212A}' => 'k',
-        '\u{130}' | '\u{131}' => 'i',
-        c => c.to_ascii_lowercase(),
-    };
-    Some(name.chars().map(fold).collect())
+    // The two whose upper case is themselves; of all others it is what they fold to.
+    let name = name.replace('\u{130}', "i").replace('\u{1E9E}', "ss");
+    Some(name.to_uppercase().to_lowercase())
 }

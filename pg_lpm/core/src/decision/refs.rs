@@ -115,7 +115,7 @@ mod tests {
     const SHA: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f001122334";
 
     #[test]
-    fn p2_one_prefix_is_stripped_and_never_two() {
+    fn p02_one_prefix_is_stripped_and_never_two() {
         assert_eq!(typed("refs/heads/main"), Some(GitRef::Branch("main")));
         assert_eq!(typed("refs/heads/refs/heads/main"), Some(GitRef::Branch("refs/heads/main")));
         assert_eq!(typed("refs/tags/main"), Some(GitRef::Tag("main")));

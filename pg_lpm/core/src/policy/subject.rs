@@ -153,40 +153,29 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for (row, provider, text) in [
-            ("", GitHub, ""),
-            ("", GitHub, "acme/web"),
-            ("", GitHub, "repo:"),
-            ("", GitHub, "repo:acme"),
-            ("", GitHub, "repo:/web"),
-            ("", GitHub, "repo:acme/"),
-            ("", GitHub, "repo:acme/web/x"),
-            ("", GitHub, "project:20"),
-            ("", GitHub, "project:acme/web"),
-            ("", GitHub, "repo: acme/web"),
-            ("", GitHub, "REPO:acme/web"),
-            ("P11b immutable sub", GitHub, "repo:octo-org@123456/octo-repo@456789"),
-            ("P11 wildcards", GitHub, "repo:acme/*"),
-            ("P12 sub", GitHub, "repo:acme/web:ref:refs/heads/main"),
-            ("P12 sub", GitHub, "repo:acme/web:environment:production"),
-            ("P12 sub without repository", GitHub, "repository_owner:acme"),
-            ("P14 Kelvin sign", GitHub, "repo:acme/\u{212A}it"),
-            ("P14 full width", GitHub, "repo:ａcme/web"),
-            ("P14 dotted I", GitHub, "repo:acme/\u{130}"),
-            ("P29 paths", GitHub, "repo:../admin"),
-            ("P29 paths", GitHub, "repo:acme/.."),
-            ("", GitLab, "project:"),
-            ("", GitLab, "project:name"),
-            ("", GitLab, "project:020"),
-            ("", GitLab, "project:-20"),
-            ("", GitLab, "project:20 "),
-            ("", GitLab, "project:123456789012345678901"),
-            ("", GitLab, "project:group//project"),
-            ("", GitLab, "project:group/../admin"),
-            ("", GitLab, "group/project"),
-            ("P12 sub", GitLab, "project_path:group/project:ref_type:branch:ref:main"),
+        for (provider, text) in [
+            (GitHub, ""),
+            (GitHub, "acme/web"),
+            (GitHub, "repo:"),
+            (GitHub, "repo:acme"),
+            (GitHub, "repo:/web"),
+            (GitHub, "repo:acme/"),
+            (GitHub, "repo:acme/web/x"),
+            (GitHub, "project:20"),
+            (GitHub, "project:acme/web"),
+            (GitHub, "repo: acme/web"),
+            (GitHub, "REPO:acme/web"),
+            (GitLab, "project:"),
+            (GitLab, "project:name"),
+            (GitLab, "project:020"),
+            (GitLab, "project:-20"),
+            (GitLab, "project:20 "),
+            (GitLab, "project:123456789012345678901"),
+            (GitLab, "project:group//project"),
+            (GitLab, "project:group/../admin"),
+            (GitLab, "group/project"),
         ] {
-            assert!(Subject::parse(provider, text).is_err(), "{row}: `{text}`");
+            assert!(Subject::parse(provider, text).is_err(), "`{text}`");
         }
         assert!(Subject::parse(GitHub, &format!("repo:acme/{}", "x".repeat(MAX_SEGMENT + 1))).is_err());
     }

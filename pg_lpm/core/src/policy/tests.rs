@@ -1,45 +1,11 @@
 #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
 use super::*;
-use crate::failure::{Code, Failure};
+use crate::failure::Code;
+use crate::support::requests::*;
 use serde_json::{Value, json};
 
 const SHA: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f001122334";
-
-/// What the published client sends.
-fn request() -> Value {
-    json!({
-        "vaultId": "vault-abc", "provider": "github", "subject": "repo:acme/web",
-        "allowedBranches": ["main", "release/*"], "allowedEnvironments": ["development", "production"],
-        "allowForks": false
-    })
-}
-
-fn gitlab() -> Value {
-    with(&[("provider", json!("gitlab")), ("subject", json!("project:my-group/my-project"))])
-}
-
-fn with(changes: &[(&str, Value)]) -> Value {
-    changed(request(), changes)
-}
-
-fn changed(mut body: Value, changes: &[(&str, Value)]) -> Value {
-    for (key, value) in changes {
-        body[*key] = value.clone();
-    }
-    body
-}
-
-fn read(body: &Value) -> Result<NewPolicy, Failure> {
-    Policy::from_request(body.to_string().as_bytes(), |provider| match provider {
-        Provider::GitHub => Some("https://token.actions.githubusercontent.com".to_owned()),
-        Provider::GitLab => Some("https://gitlab.com".to_owned()),
-    })
-}
-
-fn policy(body: &Value) -> Policy {
-    read(body).unwrap().policy
-}
 
 #[test]
 fn the_published_clients_request_is_read() {
@@ -129,19 +95,11 @@ fn a_request_that_could_mean_something_else_is_refused() {
         ("", ("allowedBranches", json!("main")), "must be a list of strings"),
         ("", ("allowedBranches", json!([1])), "must be a list of strings"),
         ("", ("allowedBranches", json!(["refs/heads/main"])), "must be a short name, such as `main`"),
-        ("P7", ("allowedBranches", json!(["^main$"])), "`^`"),
         ("", ("allowedTags", json!(["refs/tags/v1"])), "such as `v1`"),
-        ("P23", ("allowedTags", json!([])), "is empty"),
-        ("P23", ("allowedEvents", json!([])), "is empty"),
         ("", ("allowedEvents", json!(["pull request"])), "is no event's name"),
         ("", ("allowedEvents", json!(["*"])), "is no event's name"),
         ("a typo", ("allowedEvents", json!(["pul_request"])), "no event of GitHub Actions known here"),
-        ("P4", ("allowedEvents", json!(["push", "pull_request_target"])), "outsiders can start"),
-        ("P4", ("allowedEvents", json!(["workflow_run"])), "outsiders can start"),
-        ("P4", ("allowedEvents", json!(["issue_comment"])), "outsiders can start"),
         ("published, as-is", ("allowedEnvironments", json!(["prod uction"])), "`prod uction`"),
-        ("P13", ("allowedEnvironments", json!(["production "])), "`production `"),
-        ("P13", ("allowedEnvironments", json!(["рroduction"])), "is no environment's name"),
         ("", ("allowedEnvironments", json!([""])), "is no environment's name"),
         ("", ("allowedEnvironments", json!([long])), "is no environment's name"),
         ("", ("allowedEnvironments", Value::Null), "is missing"),
@@ -158,19 +116,12 @@ fn a_request_that_could_mean_something_else_is_refused() {
         ("", ("issuer", json!("")), "must neither be empty"),
         ("", ("scope", json!("global")), "must be `personal` or `org`"),
         ("", ("org", json!("acme")), "needs the scope `org`"),
-        ("P13", ("ciEnvironment", json!("production ")), "begin or end with a space"),
         ("", ("ciEnvironment", json!("")), "must neither be empty"),
-        ("P21", ("workflow", json!("deploy.yml@evil.yml")), "must be a file only"),
-        ("P22", ("workflow", json!("evil/web/.github/workflows/deploy.yml")), "another repository"),
-        ("P19", ("reusableWorkflow", json!("release.yml@refs/tags/v3")), "must be written"),
-        ("P20", ("reusableWorkflow", json!("a/b/.github/workflows/r.yml@v3")), "ref in full"),
         ("", ("runner", json!("any")), "must be `hosted` or `self-hosted`"),
         ("", ("audience", json!("")), "must neither be empty"),
         ("", ("repositoryId", json!(456_789)), "must be a string, not a number"),
         ("", ("repositoryId", json!("0456789")), "must be a decimal id"),
-        ("owner-only pins fail P15", ("ownerId", json!("123456")), "pins nothing without `repositoryId`"),
         ("", ("projectId", json!("20")), "`gitlab` only"),
-        ("P10", ("deniedBranches", json!(["main"])), "is not known"),
         ("", ("allowedbranches", json!([])), "is not known"),
     ];
     for (why, (key, value), text) in table {

@@ -29,6 +29,22 @@ const RSA_EXPONENTS: std::ops::Range<u64> = 65537..1 << 33;
 /// Length of an Ed25519 public key.
 const ED25519_BYTES: usize = 32;
 
+/// Ed25519 points of small order, the sign left out; the last two spell 0 and 1 beyond the field's prime.
+///
+/// Their few multiples are known, so anybody can sign for such a key, and verifying does not notice.
+const SMALL_ORDER: [&str; 7] = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+];
+
+/// What only the private half of a key has (RFC 7518, section 6): any of them gives the rest away.
+const PRIVATE: [&str; 6] = ["d", "p", "q", "dp", "dq", "qi"];
+
 /// The usable keys of one issuer, by id.
 #[derive(Clone, Debug)]
 pub struct KeySet {
@@ -101,8 +117,8 @@ pub enum KeyError {
     /// Another curve.
     #[error("its curve must be `P-256`, `P-384` or `Ed25519`")]
     Curve,
-    /// Not a point of its curve.
-    #[error("it is not a point of its curve")]
+    /// Not a point of its curve, or one whose multiples everybody knows.
+    #[error("it is not a point of its curve, or one of small order")]
     Point,
     /// Another key before it has the same id.
     #[error("an earlier key has the same `kid`")]
@@ -172,7 +188,7 @@ impl Key {
         if jwk.as_object().is_none() {
             return Err(KeyError::NotAnObject);
         }
-        if jwk.get("d").is_some() {
+        if PRIVATE.iter().any(|name| jwk.get(name).is_some()) {
             return Err(KeyError::Private);
         }
         if jwk.get("use").is_some_and(|value| value.as_str() != Some("sig")) {
@@ -247,10 +263,16 @@ fn okp(jwk: &Value) -> Result<(DecodingKey, &'static [Algorithm]), KeyError> {
         return Err(KeyError::Curve);
     }
     let x = bytes(jwk, "x")?;
-    if x.len() != ED25519_BYTES {
+    if x.len() != ED25519_BYTES || is_of_small_order(&x) {
         return Err(KeyError::Point);
     }
     Ok((DecodingKey::from_ed_der(&x), &[Algorithm::EdDSA]))
+}
+
+fn is_of_small_order(point: &[u8]) -> bool {
+    let mut unsigned = point.to_vec();
+    unsigned[ED25519_BYTES - 1] &= 0x7F;
+    SMALL_ORDER.contains(&hex::encode(unsigned).as_str())
 }
 
 fn is_point(curve: Nid, x: &[u8], y: &[u8]) -> bool {

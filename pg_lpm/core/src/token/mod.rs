@@ -9,8 +9,6 @@ mod header;
 mod keys;
 mod rules;
 #[cfg(test)]
-pub(crate) mod testing;
-#[cfg(test)]
 mod tests;
 
 pub use error::TokenError;

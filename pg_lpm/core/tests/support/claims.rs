@@ -1,6 +1,6 @@
 //! Payloads for tests: a real-looking one with one thing changed.
 
-use super::{Claims, ClaimsError, Provider};
+use lpm_core::claims::{Claims, ClaimsError, Provider};
 use serde_json::{Map, Value};
 
 /// A payload on its way to become claims.
@@ -41,16 +41,23 @@ impl Payload {
         self
     }
 
+    /// How many members it has: the place of the first one that [`Payload::bytes_with`] adds.
+    pub(crate) fn members(&self) -> usize {
+        self.members.len()
+    }
+
     /// The bytes, as an issuer would sign them.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         serde_json::to_vec(&self.members).expect("a JSON object serializes")
     }
 
     /// The bytes with raw JSON members added at the end, also ones that no JSON library would write.
-    pub(crate) fn bytes_with(&self, raw_members: &str) -> Vec<u8> {
+    pub(crate) fn bytes_with(&self, raw_members: impl AsRef<[u8]>) -> Vec<u8> {
         let mut bytes = self.bytes();
         bytes.pop();
-        bytes.extend_from_slice(format!(",{raw_members}}}").as_bytes());
+        bytes.push(b',');
+        bytes.extend_from_slice(raw_members.as_ref());
+        bytes.push(b'}');
         bytes
     }
 
