@@ -1,6 +1,6 @@
 //! From the command line to the exit code.
 
-use crate::args::{Args, CiCommand, Command, EnvCommand, OidcCommand};
+use crate::args::{Args, CiCommand, Command, EnvCommand, OidcCommand, without_words};
 use crate::commands::{Session, allow, ci_pull, ci_setup, local, oidc, run_command, sync};
 use crate::error::{Error, Result};
 use crate::output;
@@ -11,6 +11,8 @@ pub(crate) fn run() -> u8 {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
+            let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+            let error = without_words(error, &words.collect::<Vec<_>>());
             // Help goes to standard output, mistakes to standard error; a closed pipe is no third outcome.
             let _ = error.print();
             return u8::try_from(error.exit_code()).unwrap_or(lpm_core::failure::exit::USAGE);

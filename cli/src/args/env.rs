@@ -52,6 +52,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   lpm env pull                                     replaces the variables on this machine
+  lpm env pull --accept-legacy-key                 once, for a vault that a very old client pushed
   lpm env pull --oidc --env=production --output=.env
                                                    in CI: the job's identity is the credential
   eval \"$(lpm env pull --oidc --env=production --output=-)\"
@@ -194,6 +195,9 @@ pub(crate) struct PullArgs {
     /// Replace this machine's variables even by an empty vault, or where they cannot be read
     #[arg(long)]
     pub force: bool,
+    /// Accept a vault sealed under the old key, which anybody with the account's token can make
+    #[arg(long)]
+    pub accept_legacy_key: bool,
 }
 
 /// `lpm env run`.

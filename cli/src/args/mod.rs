@@ -2,6 +2,7 @@
 
 mod ci;
 mod env;
+mod mistake;
 mod oidc;
 
 pub(crate) use ci::{CiCommand, SetupArgs, System};
@@ -9,6 +10,7 @@ pub(crate) use env::{
     DeleteArgs, EnvCommand, EnvironmentArg, ExportArgs, GetArgs, ImportArgs, LogArgs, OutputArgs, PullArgs,
     PushArgs, RunArgs, SetArgs,
 };
+pub(crate) use mistake::without_words;
 pub(crate) use oidc::{AllowArgs, ExplainArgs, OidcCommand, RepinArgs};
 
 #[cfg(test)]
@@ -77,7 +79,7 @@ pub(crate) struct Globals {
     )]
     pub owner: Option<String>,
     /// Seconds that one request may take
-    #[arg(long, global = true, env = "LPM_TIMEOUT", value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600), hide_env_values = true, help_heading = "Global options")]
+    #[arg(long, global = true, env = "LPM_TIMEOUT", value_name = "SECONDS", default_value_t = 60, value_parser = parse_timeout, hide_env_values = true, help_heading = "Global options")]
     pub timeout: u64,
     /// Print one JSON document, also for failures
     #[arg(long, global = true, env = "LPM_JSON", value_parser = FalseyValueParser::new(), hide_env_values = true, help_heading = "Global options")]
@@ -104,6 +106,12 @@ pub(crate) enum UseCommand {
     /// The same as `lpm env`
     #[command(subcommand, subcommand_required = true)]
     Vars(EnvCommand),
+}
+
+/// Not clap's own, whose text repeats the number.
+fn parse_timeout(seconds: &str) -> Result<u64, &'static str> {
+    let seconds = seconds.parse().ok().filter(|seconds| (1..=3600).contains(seconds));
+    seconds.ok_or("must be a number of seconds from 1 to 3600")
 }
 
 impl Command {

@@ -6,6 +6,7 @@ const WITHOUT_VARIABLE: &[&str] = &[
     "all",
     "replace",
     "force",
+    "accept-legacy-key",
     "repo",
     "project",
     "env",

@@ -5,7 +5,7 @@
 
 use super::local::done;
 use super::oidc::subject;
-use super::sync::{does_not_open, encode, fetch};
+use super::sync::{encode, fetch, key_of_copy};
 use super::{Session, check_environment, wait_for};
 use crate::args::AllowArgs;
 use crate::client::{Bearer, Client, Request, Retry};
@@ -16,8 +16,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lpm_core::claims::Provider;
 use lpm_core::envelope::escrow::{EscrowKind, seal_escrow_random};
+use lpm_core::envelope::fingerprint;
 use lpm_core::envelope::keyring::KeyId;
-use lpm_core::envelope::{fingerprint, vault};
 use lpm_core::failure::{Code, Failure, exit};
 use lpm_core::policy::Policy;
 use lpm_core::secret::Secret;
@@ -77,7 +77,9 @@ fn policy(session: &Session, args: &AllowArgs) -> Result<Map<String, Value>> {
     let texts = |list: &[String]| list.iter().map(|text| Value::from(text.trim())).collect::<Vec<_>>();
     let environments: Vec<String> =
         args.env.iter().map(|name| session.project.canonical(name.trim())).collect();
-    environments.iter().try_for_each(|name| check_environment(name))?;
+    for (at, name) in environments.iter().enumerate() {
+        check_environment(name, &format!("environment {} of `--env`", at + 1))?;
+    }
     let branches = match (args.branch.as_slice(), args.all_branches, args.tag.is_empty()) {
         ([], false, true) => vec![Value::from("main")],
         (branches, ..) => texts(branches),
@@ -146,8 +148,7 @@ async fn check_key(client: &Client, token: &Secret, id: &str, wrapping_key: Opti
             };
         }
     };
-    let opens = |key: &Secret| vault::open_wrapped_key(key, &reply.wrapped_key).is_ok();
-    if wrapping_key.is_some_and(opens) { Ok(()) } else { Err(does_not_open(wrapping_key.is_some())) }
+    key_of_copy(&reply, wrapping_key, token, false).map(drop)
 }
 
 /// The server's escrow key.
@@ -185,14 +186,15 @@ fn read_escrow_key(reply: &EscrowKeyReply) -> Option<EscrowKey> {
 /// Whether the server's escrow key is the one that this project trusts.
 fn check_fingerprint(shown: &str, pinned: Option<&str>, accepted: Option<&str>) -> Result<()> {
     let (known, source) = match (accepted, pinned) {
-        (Some(accepted), _) => (accepted.trim(), "`--accept-escrow-key` names"),
-        (None, Some(pinned)) => (pinned, "lpm.json has pinned"),
+        // Whoever takes the flag for the place of a key has put a secret there.
+        (Some(accepted), _) => (accepted.trim(), "`--accept-escrow-key` names another".to_owned()),
+        (None, Some(pinned)) => (pinned, format!("lpm.json has pinned {}", printable(pinned))),
         (None, None) => return Ok(()),
     };
     if known == shown {
         return Ok(());
     }
-    let message = format!("the server's escrow key is {shown}, but {source} {}", printable(known));
+    let message = format!("the server's escrow key is {shown}, but {source}");
     let hint = format!("ask whoever runs the server; if they changed it: `--accept-escrow-key={shown}`");
     Err(Error::answered(message, Some("escrow_key_changed".to_owned()), exit::DENIED).hint(hint))
 }

@@ -27,8 +27,10 @@ pub(crate) struct Pulled {
 
 /// `lpm env pull --oidc`.
 pub(crate) fn pull(session: &Session, args: &PullArgs) -> Result<()> {
-    if args.force {
-        return Err(Error::usage("`--force` is for `lpm env pull` without `--oidc`"));
+    for (given, flag) in [(args.force, "--force"), (args.accept_legacy_key, "--accept-legacy-key")] {
+        if given {
+            return Err(Error::usage(format!("`{flag}` is for `lpm env pull` without `--oidc`")));
+        }
     }
     let sink = Sink::new(&args.output, session.json())?;
     let pulled = fetch(session, &args.environment)?;
@@ -39,8 +41,7 @@ pub(crate) fn pull(session: &Session, args: &PullArgs) -> Result<()> {
 pub(crate) fn fetch(session: &Session, environment: &EnvironmentArg) -> Result<Pulled> {
     let vault_id = session.vault()?;
     let owner = session.owner(&vault_id)?;
-    let asked = environment.env.as_deref().filter(|name| !name.is_empty());
-    let env = asked.map(|name| session.project.canonical(name));
+    let env = session.asked_environment(environment)?;
     let client = session.client()?;
     let source = Source::find(client.audience())?;
     wait_for(async {

@@ -56,11 +56,9 @@ struct Wiring<'a> {
 
 /// `lpm ci setup`.
 pub(crate) fn setup(session: &Session, args: &SetupArgs) -> Result<()> {
-    let environment = match args.environment.env.as_deref() {
-        None | Some("") => session.project.canonical(ENVIRONMENT),
-        Some(_) => session.environment(&args.environment),
-    };
-    check_environment(&environment)?;
+    let asked = session.asked_environment(&args.environment)?;
+    let environment = asked.unwrap_or_else(|| session.project.canonical(ENVIRONMENT));
+    check_environment(&environment, "`--env`")?;
     let client = session.client()?;
     let vault = session.vault()?;
     let owner = session.owner(&vault)?;
@@ -101,7 +99,7 @@ impl Wiring<'_> {
         };
         let filled = template
             .replace("{env}", self.environment)
-            .replace("{audience}", &scalar(self.gateway)?)
+            .replace("{audience}", &scalar("LPM_REGISTRY_URL", self.gateway)?)
             .replace("{variables}", &self.variables(indent)?);
         Ok(filled)
     }
@@ -114,16 +112,15 @@ impl Wiring<'_> {
             ("LPM_VAULT_OWNER", owner.as_deref()),
         ];
         let known = lines.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        known.map(|(name, value)| Ok(format!("{:indent$}{name}: {}\n", "", scalar(value)?))).collect()
+        known.map(|(name, value)| Ok(format!("{:indent$}{name}: {}\n", "", scalar(name, value)?))).collect()
     }
 }
 
 /// A value as YAML: plain where nothing in it means something, else quoted. What the CI system would
 /// expand, within quotes too, is refused.
-fn scalar(value: &str) -> Result<String> {
+fn scalar(name: &str, value: &str) -> Result<String> {
     if value.contains('$') || value.chars().any(char::is_control) {
-        let shown = output::printable(value);
-        return Err(Error::usage(format!("`{shown}` cannot stand in a workflow: CI systems expand `$`")));
+        return Err(Error::usage(format!("{name} cannot stand in a workflow: CI systems expand `$`")));
     }
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._/:".contains(&b);
     let address = value.starts_with("http") && value.contains("://") && !value.ends_with(':');
@@ -210,10 +207,10 @@ build:
         for (id, yaml) in
             [("it's: #1", "'it''s: #1'"), ("true", "'true'"), ("123", "'123'"), ("-x", "'-x'"), ("", "''")]
         {
-            assert_eq!(scalar(id).expect("it can be written"), yaml);
+            assert_eq!(scalar("LPM_VAULT_ID", id).expect("it can be written"), yaml);
         }
         for id in ["${{ github.token }}", "$HOME", "a\nb: c"] {
-            assert!(scalar(id).is_err(), "{id:?}");
+            assert!(scalar("LPM_VAULT_ID", id).is_err(), "{id:?}");
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Commands that stay on this machine.
 
-use super::Session;
+use super::{Session, is_environment};
 use crate::args::{DeleteArgs, EnvironmentArg, ExportArgs, GetArgs, ImportArgs, SetArgs};
 use crate::error::{Error, Result};
 use crate::local::LocalVault;
 use crate::output::{self, Sink, note, variables};
 use lpm_core::dotenv;
-use lpm_core::environment::{EnvironmentError, Environments, Text, Vars};
+use lpm_core::environment::{Environments, Text, Vars};
 use lpm_core::failure::presentable;
 use serde_json::json;
 use std::io::{IsTerminal, Read};
@@ -38,37 +38,43 @@ fn assignments(arguments: Vec<String>) -> Result<Vec<(String, Text)>> {
             argument.split_once('=').map_or((argument.as_str(), None), |(name, value)| (name, Some(value)))
         })
         .collect();
-    for (i, (name, _)) in split.iter().enumerate() {
-        check_name(name)?;
-        if split[..i].iter().any(|(other, _)| other == name) {
-            return Err(Error::usage(format!("`{name}` is there twice")));
-        }
-    }
+    check(&split)?;
     let unknown = split.iter().filter(|(_, value)| value.is_none()).count();
     if unknown > 1 && !std::io::stdin().is_terminal() {
         return Err(Error::usage("standard input can be the value of one variable only")
             .hint("`lpm env import -` reads many, as a .env file"));
     }
-    split
-        .into_iter()
-        .map(|(name, value)| Ok((name.to_owned(), value.map_or_else(|| ask(name), |v| Ok(v.into()))?)))
-        .collect()
+    let value = |at: usize, name: &str, value: Option<&str>| match value {
+        Some(value) => Ok(Text::from(value)),
+        None => ask(at + 1, name),
+    };
+    split.into_iter().enumerate().map(|(at, (name, v))| Ok((name.to_owned(), value(at, name, v)?))).collect()
 }
 
-fn check_name(name: &str) -> Result<()> {
-    if dotenv::is_name(name) {
-        return Ok(());
+/// Refuses what cannot be meant, by its position: `KEY VALUE`, with a blank for the `=`, is a frequent
+/// mistake, and what is printed about it may stand in a log.
+fn check(variables: &[(&str, Option<&str>)]) -> Result<()> {
+    for (at, &(name, value)) in variables.iter().enumerate() {
+        let what = match at.checked_sub(1).map(|before| variables[before].1) {
+            _ if !dotenv::is_name(name) => {
+                "is neither KEY nor KEY=VALUE; a KEY has letters, digits and `_`, no digit first"
+            }
+            _ if variables[..at].iter().any(|(other, _)| *other == name) => "has the KEY of one before it",
+            // Base64 often ends with `=`, and would be taken for a KEY with a value.
+            Some(None) if value.is_some() => "has a value, but the one before it has none",
+            _ => continue,
+        };
+        return Err(Error::usage(format!("variable {} {what}", at + 1))
+            .hint("`lpm env set KEY=VALUE`, or `lpm env set KEY` to be asked for the value"));
     }
-    let shown = presentable(name);
-    Err(Error::usage(format!(
-        "`{shown}` is no name of an environment variable: letters, digits and `_`, no digit first"
-    )))
+    Ok(())
 }
 
 /// A value that was not on the command line: typed without being shown, or all of standard input.
-fn ask(name: &str) -> Result<Text> {
-    let failed =
-        |error: std::io::Error| Error::failure(format!("cannot read the value of `{name}`: {error}"));
+fn ask(position: usize, name: &str) -> Result<Text> {
+    let failed = |error: std::io::Error| {
+        Error::failure(format!("cannot read the value of variable {position}: {error}"))
+    };
     let mut stdin = std::io::stdin();
     if stdin.is_terminal() {
         return rpassword::prompt_password(format!("{name}: ")).map(Text::new).map_err(failed);
@@ -82,12 +88,12 @@ fn ask(name: &str) -> Result<Text> {
 
 /// `lpm env get`.
 pub(crate) fn get(session: &Session, args: &GetArgs) -> Result<()> {
-    let environment = session.environment(&args.environment);
+    let environment = session.environment(&args.environment)?;
     let mut vars = vars(session, &environment)?;
     let Some((name, value)) = vars.remove_entry(&args.name) else {
-        let name = presentable(&args.name);
-        return Err(Error::failure(format!("`{name}` is not set in `{}`", presentable(&environment)))
-            .hint("`lpm env list` shows what is"));
+        let environment = presentable(&environment);
+        return Err(Error::failure(format!("there is no variable of that name in `{environment}`"))
+            .hint("`lpm env list` shows what there is"));
     };
     let only = Vars::from([(name.clone(), value)]);
     output::mask(&only);
@@ -101,7 +107,7 @@ pub(crate) fn get(session: &Session, args: &GetArgs) -> Result<()> {
 /// `lpm env list`.
 pub(crate) fn list(session: &Session, args: &EnvironmentArg) -> Result<()> {
     if args.env.as_deref().is_some_and(|name| !name.is_empty()) {
-        let environment = session.environment(args);
+        let environment = session.environment(args)?;
         let vars = vars(session, &environment)?;
         if session.json() {
             let keys: Vec<&String> = vars.keys().collect();
@@ -129,21 +135,20 @@ pub(crate) fn list(session: &Session, args: &EnvironmentArg) -> Result<()> {
 
 /// `lpm env delete`: all that are named, or none.
 pub(crate) fn delete(session: &Session, args: &DeleteArgs) -> Result<()> {
-    let environment = session.environment(&args.environment);
+    let environment = session.environment(&args.environment)?;
     let vault = session.vault()?;
     let mut deleted = args.names.clone();
     change(session, &vault, |all| {
-        let absent = || Error::from(EnvironmentError::Absent(environment.clone()).failure());
-        let vars = all.0.get_mut(&environment).ok_or_else(absent)?;
+        let vars = all.0.get_mut(&environment).ok_or_else(|| absent(&environment))?;
         if args.all {
             deleted = vars.keys().cloned().collect();
             vars.clear();
         }
-        for name in &args.names {
+        for (at, name) in args.names.iter().enumerate() {
             if vars.remove(name).is_none() {
-                let name = presentable(name);
+                let (position, environment) = (at + 1, presentable(&environment));
                 return Err(Error::failure(format!(
-                    "`{name}` is not set in `{environment}`, so nothing was deleted"
+                    "variable {position} is not set in `{environment}`, so nothing was deleted"
                 )));
             }
         }
@@ -191,7 +196,10 @@ pub(crate) fn import(session: &mut Session, args: &ImportArgs) -> Result<()> {
 
 fn read_dotenv(file: &str) -> Result<Vars> {
     let mut text = Zeroizing::new(String::new());
-    let failed = |error: std::io::Error| Error::file("read", file.as_ref(), &error);
+    let failed = |error: std::io::Error| {
+        Error::failure(format!("cannot read the file to import: {error}"))
+            .hint("`lpm env import FILE` reads a .env file, `lpm env set KEY=VALUE` sets one variable")
+    };
     if file == "-" {
         std::io::stdin().read_to_string(&mut text).map_err(failed)?;
     } else {
@@ -205,7 +213,7 @@ fn read_dotenv(file: &str) -> Result<Vars> {
 /// `lpm env export`.
 pub(crate) fn export(session: &Session, args: &ExportArgs) -> Result<()> {
     let sink = Sink::new(&args.output, session.json())?;
-    let environment = session.environment(&args.environment);
+    let environment = session.environment(&args.environment)?;
     sink.write(&environment, "Exported from this machine", &vars(session, &environment)?)
 }
 
@@ -242,10 +250,14 @@ pub(crate) fn new_id(session: &mut Session) -> Result<()> {
 pub(crate) fn vars(session: &Session, environment: &str) -> Result<Vars> {
     let mut all = session.home()?.vault(&session.vault()?).load()?;
     let found = all.0.remove(environment).filter(|vars| !vars.is_empty());
-    found.ok_or_else(|| {
-        Error::failure(format!("there is no environment `{}` on this machine", presentable(environment)))
-            .hint("`lpm env list` shows what there is, `lpm env pull` downloads the vault")
-    })
+    found.ok_or_else(|| absent(environment))
+}
+
+/// What is asked for is not there; what cannot be a name may be a value in the wrong place.
+fn absent(environment: &str) -> Error {
+    let shown = if is_environment(environment) { environment } else { "…" };
+    Error::failure(format!("there is no environment `{shown}` on this machine"))
+        .hint("`lpm env list` shows what there is, `lpm env pull` downloads the vault")
 }
 
 /// Loads, changes and saves a vault while nobody else does.

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::local::Home;
 use crate::project::Project;
 use lpm_core::environment::DEFAULT;
-use lpm_core::failure::{Code, Failure, presentable};
+use lpm_core::failure::{Code, Failure};
 use lpm_core::secret::Secret;
 use std::future::Future;
 use std::time::Duration;
@@ -114,16 +114,26 @@ impl Session {
         self.globals.vault.is_some()
     }
 
+    /// The environment by the name that the vault knows, where one is asked for.
+    pub(crate) fn asked_environment(&self, arg: &EnvironmentArg) -> Result<Option<String>> {
+        let Some(name) = arg.env.as_deref().filter(|name| !name.is_empty()) else { return Ok(None) };
+        // `--env NAME=VALUE`, as Docker has it: the value must get into no error text and no audit trail.
+        if name.contains('=') {
+            return Err(Error::usage("`--env` takes the name of an environment, not NAME=VALUE")
+                .hint("`lpm env set NAME --env=ENVIRONMENT` sets a variable"));
+        }
+        Ok(Some(self.project.canonical(name)))
+    }
+
     /// The environment by the name that the vault knows.
-    pub(crate) fn environment(&self, arg: &EnvironmentArg) -> String {
-        let asked = arg.env.as_deref().filter(|name| !name.is_empty());
-        asked.map_or_else(|| DEFAULT.to_owned(), |name| self.project.canonical(name))
+    pub(crate) fn environment(&self, arg: &EnvironmentArg) -> Result<String> {
+        Ok(self.asked_environment(arg)?.unwrap_or_else(|| DEFAULT.to_owned()))
     }
 
     /// The same, for a command that may create it.
     pub(crate) fn new_environment(&self, arg: &EnvironmentArg) -> Result<String> {
-        let name = self.environment(arg);
-        check_environment(&name)?;
+        let name = self.environment(arg)?;
+        check_environment(&name, "`--env`")?;
         Ok(name)
     }
 
@@ -133,14 +143,18 @@ impl Session {
     }
 }
 
-/// Refuses a name that no policy could name.
-pub(crate) fn check_environment(name: &str) -> Result<()> {
+/// Whether a policy could name this environment.
+pub(crate) fn is_environment(name: &str) -> bool {
     let known = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    if (1..=64).contains(&name.len()) && name.bytes().all(known) {
+    (1..=64).contains(&name.len()) && name.bytes().all(known)
+}
+
+/// Refuses a name that no policy could name; `what` says where it stands.
+pub(crate) fn check_environment(name: &str, what: &str) -> Result<()> {
+    if is_environment(name) {
         return Ok(());
     }
-    let shown = presentable(name);
-    Err(Error::usage(format!("`{shown}` is no environment's name: 1 to 64 of `A-Z a-z 0-9 . _ -`")))
+    Err(Error::usage(format!("{what} is no environment's name: 1 to 64 of `A-Z a-z 0-9 . _ -`")))
 }
 
 /// Runs what waits for the network, on this thread.

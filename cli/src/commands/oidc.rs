@@ -97,10 +97,9 @@ pub(crate) fn repin(session: &Session, args: &RepinArgs) -> Result<()> {
 
 /// `lpm env oidc explain`: exit code 0 when the job would be granted, 3 when not.
 pub(crate) fn explain(session: &Session, args: &ExplainArgs) -> Result<u8> {
-    let asked = args.environment.env.as_deref().filter(|name| !name.is_empty());
     let mut request = ExplainRequest {
         vault_id: session.vault()?,
-        env: asked.map(|name| session.project.canonical(name)),
+        env: session.asked_environment(&args.environment)?,
         oidc_token: None,
         claims: None,
     };
@@ -125,7 +124,8 @@ fn read_claims(file: &str) -> Result<Box<RawValue>> {
         "-" => std::io::stdin().read_to_string(&mut text),
         path => std::fs::File::open(path).and_then(|mut open| open.read_to_string(&mut text)),
     };
-    read.map_err(|error| Error::file("read", file.as_ref(), &error))?;
+    // No path in this text: whoever takes the flag for the place of a token has put one there.
+    read.map_err(|error| Error::failure(format!("cannot read the file of `--claims`: {error}")))?;
     let wrong = |why: String| Error::usage(format!("`{}` {why}", printable(file)));
     let value = strict::parse(text.as_bytes(), &Limits::CLAIMS).map_err(|error| wrong(error.to_string()))?;
     if value.as_object().is_none() {

@@ -21,7 +21,7 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Result<u8> {
     let vars = if args.oidc {
         ci_pull::fetch(session, &args.environment)?.vars
     } else {
-        local::vars(session, &session.environment(&args.environment))?
+        local::vars(session, &session.environment(&args.environment)?)?
     };
     output::refuse_hijacking(&vars, &args.allow_name.allow_name)?;
     check(&vars)?;
@@ -35,8 +35,13 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Result<u8> {
     // Replaces this process: signals, terminal and exit code are the command's own.
     let error = command.exec();
     let exit = if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE };
-    Err(Error::failure(format!("cannot run `{}`: {error}", presentable(&program.to_string_lossy())))
-        .exit(exit))
+    // Without its name: `lpm env run -- NAME=VALUE COMMAND`, as shells have it, would show the value.
+    let hint = if program.as_encoded_bytes().contains(&b'=') {
+        "for a variable of the command alone: `lpm env run -- env NAME=VALUE COMMAND`"
+    } else {
+        ""
+    };
+    Err(Error::failure(format!("cannot run the command: {error}")).hint(hint).exit(exit))
 }
 
 /// What a process's environment cannot hold.

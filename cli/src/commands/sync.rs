@@ -10,7 +10,7 @@ use crate::output::{self, Sink, note, variables, warn};
 use lpm_core::envelope::share::legacy_wrapping_key;
 use lpm_core::envelope::{aead, vault};
 use lpm_core::environment::Environments;
-use lpm_core::failure::presentable;
+use lpm_core::failure::{exit, presentable};
 use lpm_core::secret::Secret;
 use lpm_core::wire::{PullReply, PushReply, PushRequest};
 use reqwest::Method;
@@ -72,12 +72,16 @@ fn seal(all: &Environments, wrapping_key: &Secret) -> Result<(String, String)> {
 /// `lpm env pull`: replaces the variables of this machine by the server's.
 pub(crate) fn pull(session: &mut Session, args: &PullArgs) -> Result<()> {
     let wants_output = args.output.output.is_some() || args.output.format.is_some();
-    let sink = wants_output.then(|| Sink::new(&args.output, session.json())).transpose()?;
+    let sink = if wants_output {
+        Some((Sink::new(&args.output, session.json())?, session.environment(&args.environment)?))
+    } else {
+        None
+    };
     let (token, client) = (session.token()?, session.client()?);
     let id = session.vault()?;
     let reply = wait_for(fetch(&client, &token, &id))?;
     let home = session.home()?;
-    let new = open(&reply, home.wrapping_key()?.as_ref(), &token)?;
+    let new = open(&reply, home.wrapping_key()?.as_ref(), &token, args.accept_legacy_key)?;
 
     let local = home.vault(&id);
     let lock = local.lock()?;
@@ -103,8 +107,7 @@ pub(crate) fn pull(session: &mut Session, args: &PullArgs) -> Result<()> {
         note(format!("pulled version {} of vault {id}, {}: {changes}", reply.version, variables(count)));
     }
     match sink {
-        Some(sink) => {
-            let environment = session.environment(&args.environment);
+        Some((sink, environment)) => {
             sink.write(&environment, "Pulled from the vault", &super::local::vars(session, &environment)?)
         }
         None if session.json() => {
@@ -132,26 +135,54 @@ pub(crate) async fn fetch(client: &Client, token: &Secret, id: &str) -> Result<P
     client.send(&request).await
 }
 
-/// Opens the server's copy with this machine's key, or with the one that very old clients derived.
-fn open(reply: &PullReply, wrapping_key: Option<&Secret>, token: &Secret) -> Result<Environments> {
-    let opened = wrapping_key.and_then(|key| vault::open_wrapped_key(key, &reply.wrapped_key).ok());
-    let key = match opened {
-        Some(key) => key,
-        None => {
-            let legacy = vault::open_wrapped_key(&legacy_wrapping_key(token), &reply.wrapped_key);
-            let key = legacy.map_err(|_| does_not_open(wrapping_key.is_some()))?;
-            warn("the vault was encrypted under a key that the server can derive: `lpm env push` ends that");
-            key
-        }
-    };
+/// Opens the server's copy.
+fn open(
+    reply: &PullReply,
+    wrapping_key: Option<&Secret>,
+    token: &Secret,
+    accept_legacy: bool,
+) -> Result<Environments> {
+    let key = key_of_copy(reply, wrapping_key, token, accept_legacy)?;
     let damaged =
         |_| Error::failure("the server's copy of the vault is damaged: it does not open with its own key");
     let payload = vault::open_blob(&key, &reply.encrypted_blob).map_err(damaged)?;
     Environments::parse(&payload).map_err(|error| error.failure().into())
 }
 
+/// The key of the server's copy, with this machine's key.
+///
+/// Only that key shows that the copy comes from one of the account's machines. The one that very old clients
+/// derived shows that somebody had the token, whoever that is, so it counts only where the user says so.
+pub(crate) fn key_of_copy(
+    reply: &PullReply,
+    wrapping_key: Option<&Secret>,
+    token: &Secret,
+    accept_legacy: bool,
+) -> Result<Secret> {
+    let opened = |key: &Secret| vault::open_wrapped_key(key, &reply.wrapped_key).ok();
+    if let Some(key) = wrapping_key.and_then(opened) {
+        return Ok(key);
+    }
+    let key = opened(&legacy_wrapping_key(token)).ok_or_else(|| does_not_open(wrapping_key.is_some()))?;
+    if !accept_legacy {
+        return Err(anybody_with_the_token());
+    }
+    warn(
+        "the vault is encrypted under the old key, which anybody with the token can make: `lpm env push` ends that",
+    );
+    Ok(key)
+}
+
+/// The key of the server's copy proves nothing about who made it.
+fn anybody_with_the_token() -> Error {
+    let message = "the server's copy of the vault is sealed under the old key, which anybody with the token can make, so it may be forged";
+    Error::answered(message, Some("legacy_key".to_owned()), exit::DENIED).hint(
+        "if an older client of yours pushed it on purpose: `lpm env pull --accept-legacy-key`; if none did, the token is in other hands: have it revoked, then `lpm env push --force` from a machine whose variables are right",
+    )
+}
+
 /// Another machine's key has encrypted the vault.
-pub(crate) fn does_not_open(has_key: bool) -> Error {
+fn does_not_open(has_key: bool) -> Error {
     let what = if has_key {
         "this machine's vault key does not open the server's copy"
     } else {
@@ -262,7 +293,7 @@ mod tests {
 
     #[test]
     fn the_published_clients_vault_opens() {
-        let all = open(&reply(BLOB, WRAPPED), Some(&key(WRAPPING_KEY)), &token()).expect("it opens");
+        let all = open(&reply(BLOB, WRAPPED), Some(&key(WRAPPING_KEY)), &token(), false).expect("it opens");
         assert_eq!(all.0["production"]["API_KEY"].expose(), "sk-live");
         assert_eq!(all.count(), 3);
     }
@@ -273,34 +304,55 @@ mod tests {
         all.0.entry("production".into()).or_default().insert("A".into(), Text::from("s3cret"));
         let (blob, wrapped) = seal(&all, &key(WRAPPING_KEY)).expect("sealed");
         assert!(!blob.contains("s3cret"));
-        let opened = open(&reply(&blob, &wrapped), Some(&key(WRAPPING_KEY)), &token()).expect("it opens");
+        let opened =
+            open(&reply(&blob, &wrapped), Some(&key(WRAPPING_KEY)), &token(), false).expect("it opens");
         assert_eq!(opened.0["production"]["A"].expose(), "s3cret");
         let (again, wrapped_again) = seal(&all, &key(WRAPPING_KEY)).expect("sealed");
         assert!(again != blob && wrapped_again != wrapped);
         assert!(
-            open(&reply(&again, &wrapped), Some(&key(WRAPPING_KEY)), &token()).is_err(),
+            open(&reply(&again, &wrapped), Some(&key(WRAPPING_KEY)), &token(), false).is_err(),
             "another push's key"
         );
     }
 
+    // The published client's key for this token.
+    const LEGACY: &str = "b1cbf2700ebc4414a501b5ddb9614926b5e7e1ea41c17e9d17b1a9744937eb1a";
+
     #[test]
-    fn a_vault_under_the_old_derived_key_opens_with_the_token() {
-        let legacy = key("b1cbf2700ebc4414a501b5ddb9614926b5e7e1ea41c17e9d17b1a9744937eb1a");
-        let (blob, wrapped) = seal(&Environments::default(), &legacy).expect("sealed");
-        assert!(open(&reply(&blob, &wrapped), Some(&key(WRAPPING_KEY)), &token()).is_ok());
-        assert!(open(&reply(&blob, &wrapped), None, &token()).is_ok());
+    fn a_vault_under_the_old_derived_key_opens_only_where_that_is_accepted() {
+        let (blob, wrapped) = seal(&Environments::default(), &key(LEGACY)).expect("sealed");
+        let copy = reply(&blob, &wrapped);
+        for (case, own) in [("beside an own key", Some(key(WRAPPING_KEY))), ("without one", None)] {
+            let error = open(&copy, own.as_ref(), &token(), false).err().expect(case);
+            assert_eq!((error.exit_code(), error.code()), (exit::DENIED, "legacy_key"), "{case}");
+            let said = error.lines().join("; ");
+            for part in
+                ["sealed under the old key", "anybody with the token", "lpm env pull --accept-legacy-key"]
+            {
+                assert!(said.contains(part), "{case}: {said}");
+            }
+            assert!(open(&copy, own.as_ref(), &token(), true).is_ok(), "{case}");
+            let other = Secret::from("lpm_test_token_other".to_owned());
+            let error = open(&copy, own.as_ref(), &other, true).err().expect(case);
+            assert_eq!(error.code(), "failure", "{case}: another token's key is nobody's");
+        }
     }
 
     #[test]
     fn another_machines_vault_is_refused_with_what_to_do() {
         let other = key(&"ab".repeat(32));
-        let error = open(&reply(BLOB, WRAPPED), Some(&other), &token()).err().expect("it does not open");
-        assert!(error.lines().join("; ").contains("copy ~/.lpm/.vault-key"));
-        let error = open(&reply(BLOB, WRAPPED), None, &token()).err().expect("there is no key");
-        assert!(error.to_string().contains("has no vault key"));
-        assert!(open(&reply(BLOB, "nonsense"), Some(&key(WRAPPING_KEY)), &token()).is_err());
         let damaged = BLOB.replace("J3A4", "J3A5");
-        assert!(open(&reply(&damaged, WRAPPED), Some(&key(WRAPPING_KEY)), &token()).is_err());
+        for accept_legacy in [false, true] {
+            let refused = |blob: &str, wrapped: &str, key: Option<&Secret>| {
+                let error = open(&reply(blob, wrapped), key, &token(), accept_legacy).err();
+                error.expect("it does not open").lines().join("; ")
+            };
+            let own = key(WRAPPING_KEY);
+            assert!(refused(BLOB, WRAPPED, Some(&other)).contains("copy ~/.lpm/.vault-key"));
+            assert!(refused(BLOB, WRAPPED, None).contains("has no vault key"));
+            assert!(refused(BLOB, "nonsense", Some(&own)).contains("does not open the server's copy"));
+            assert!(refused(&damaged, WRAPPED, Some(&own)).contains("is damaged"));
+        }
     }
 
     #[test]

@@ -95,13 +95,13 @@ fn lists_name_variables_and_never_values() {
 fn deleting_takes_all_that_are_named_or_none() {
     let machine = Machine::new();
     machine.lpm("env set A=1 B=2 C=3").ok();
-    machine.lpm("env delete A X").refused(1, "`X` is not set in `default`, so nothing was deleted");
+    machine.lpm("env delete A X").refused(1, "variable 2 is not set in `default`, so nothing was deleted");
     machine.lpm("env list --env=default").prints("A\nB\nC\n");
     machine.lpm("env delete A B").ok();
     machine.lpm("env list --env=default").prints("C\n");
     assert_eq!(machine.lpm("env unset --all --json").ok().json()["deleted"], json!(["C"]));
     machine.lpm("env list").prints("");
-    machine.lpm("env delete --all --env=nope").refused(1, "the vault has no environment `nope`");
+    machine.lpm("env delete --all --env=nope").refused(1, "there is no environment `nope` on this machine");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn what_is_not_there_is_an_error() {
     machine.lpm("env list").refused(1, "there is no vault here");
     assert!(!machine.project().join("lpm.json").exists(), "asking makes no project");
     let machine = machine.with_vault();
-    machine.lpm("env get A --env=production").refused(1, "`A` is not set in `production`");
+    machine.lpm("env get A --env=production").refused(1, "there is no variable of that name in `production`");
     machine.lpm("env get API_KEY").refused(1, "there is no environment `default` on this machine");
 }
 
@@ -119,12 +119,12 @@ fn what_is_not_there_is_an_error() {
 fn names_that_nothing_could_use_are_refused() {
     let machine = Machine::new();
     for name in ["A-B=x", "1A=x", "=x", "A B=x", "É=x", "A\nB=x"] {
-        machine.args(&["env", "set", name]).refused(2, "is no name of an environment variable");
+        machine.args(&["env", "set", name]).refused(2, "variable 1 is neither KEY nor KEY=VALUE");
     }
     for name in ["prod uction", "a/b", "a,b", "é"] {
         machine.args(&["env", "set", "A=x", "--env", name]).refused(2, "is no environment's name");
     }
-    machine.lpm("env set A=1 A=2").refused(2, "`A` is there twice");
+    machine.lpm("env set A=1 A=2").refused(2, "variable 2 has the KEY of one before it");
     assert!(!machine.project().join("lpm.json").exists(), "a refused command makes no project");
 }
 
@@ -256,7 +256,7 @@ fn a_file_that_is_not_understood_changes_nothing() {
         .refused(2, "`bad.env` line 2: there is no `=`")
         .hides("hush");
     machine.lpm("env list").prints("production\n  API_KEY\n");
-    machine.lpm("env import missing.env").refused(1, "cannot read `missing.env`");
+    machine.lpm("env import missing.env").refused(1, "cannot read the file to import: No such file");
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 mod allow;
 mod ci;
+mod legacy_key;
 mod local;
+mod mistakes;
 mod process;
 mod setup;
 mod support;

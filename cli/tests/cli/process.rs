@@ -43,10 +43,12 @@ fn a_command_that_cannot_run_ends_as_in_a_shell() {
     let machine = Machine::new().with_vault();
     machine
         .lpm("env run --env=production -- no-such-command")
-        .refused(127, "cannot run `no-such-command`")
+        .refused(127, "cannot run the command: No such file")
         .hides("sk-live");
     machine.write("plain", "no program");
-    machine.lpm("env run --env=production -- ./plain").refused(126, "cannot run `./plain`");
+    machine
+        .lpm("env run --env=production -- ./plain")
+        .refused(126, "cannot run the command: Permission denied");
 }
 
 #[test]

@@ -170,7 +170,9 @@ fn claims_that_are_none_are_refused_before_they_are_sent() {
         machine.write("claims.json", text);
         machine.lpm("env oidc explain --claims=claims.json").refused(2, said);
     }
-    machine.lpm("env oidc explain --claims=missing.json").refused(1, "cannot read `missing.json`");
+    machine
+        .lpm("env oidc explain --claims=missing.json")
+        .refused(1, "cannot read the file of `--claims`: No such file");
     machine.lpm("env oidc explain").refused(2, "no `--claims`");
 }
 

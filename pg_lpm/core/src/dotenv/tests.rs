@@ -294,6 +294,42 @@ fn names_that_hijack_a_process_are_known() {
 }
 
 #[test]
+fn names_that_make_a_tool_run_something_are_known() {
+    for (tool, names) in [
+        ("tar", &["TAR_OPTIONS"][..]),
+        ("gcc", &["GCC_EXEC_PREFIX", "COMPILER_PATH", "LIBRARY_PATH", "CPATH", "C_INCLUDE_PATH"]),
+        ("g++", &["CPLUS_INCLUDE_PATH"]),
+        ("javac", &["JDK_JAVAC_OPTIONS"]),
+        ("go", &["GOAUTH", "GOCACHEPROG"]),
+        ("aws", &["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"]),
+        ("bash", &["BASH_LOADABLES_PATH", "BASH_ENV", "BASH_FUNC_ls%%"]),
+        ("python", &["PYTHONPYCACHEPREFIX"]),
+        ("psql", &["PSQLRC", "PSQL_EDITOR", "PSQL_PAGER"]),
+        ("rsync", &["RSYNC_RSH", "RSYNC_CONNECT_PROG"]),
+        ("svn", &["SVN_SSH", "SVN_EDITOR"]),
+        ("vim", &["VIMINIT", "GVIMINIT", "EXINIT"]),
+        ("whoever reads ~/.config", &["XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "XDG_DATA_DIRS"]),
+        ("kerberos", &["KRB5_CONFIG"]),
+        ("odbc", &["ODBCSYSINI", "ODBCINI", "ODBCINSTINI"]),
+        ("ansible", &["ANSIBLE_CONFIG", "ANSIBLE_LIBRARY", "ANSIBLE_SSH_EXECUTABLE"]),
+        ("terraform", &["TF_CLI_ARGS", "TF_CLI_ARGS_apply", "TF_CLI_CONFIG_FILE"]),
+        ("helm", &["HELM_PLUGINS", "HELM_REPOSITORY_CONFIG"]),
+        ("corepack", &["COREPACK_NPM_REGISTRY", "COREPACK_HOME"]),
+        ("nuget", &["NUGET_PLUGIN_PATHS", "NUGET_PACKAGES", "NUGET_CREDENTIALPROVIDERS_PATH"]),
+        ("dotnet", &["DOTNET_ADDITIONAL_DEPS", "DOTNET_STARTUP_HOOKS", "DOTNET_ROOT", "DOTNET_ROOT_X64"]),
+        ("dotnet before 6", &["COMPlus_AltJitName"]),
+        ("msbuild", &["MSBuildSDKsPath", "MSBUILD_EXE_PATH"]),
+        ("cmake", &["CMAKE_TOOLCHAIN_FILE", "CMAKE_C_COMPILER_LAUNCHER"]),
+        ("gpg", &["GNUPGHOME"]),
+    ] {
+        for name in names {
+            assert!(hijacks_process(name), "{tool}: {name}");
+            assert!(hijacks_process(&name.to_ascii_lowercase()), "{tool}: {name} in lower case");
+        }
+    }
+}
+
+#[test]
 fn ordinary_names_are_free() {
     for name in [
         "API_KEY",
@@ -312,6 +348,26 @@ fn ordinary_names_are_free() {
         "CIPHER_KEY",
         "DIGIT_KEY",
         "DEBUG",
+        // Beside the names of tools.
+        "RSYNC_PASSWORD",
+        "SVN_PASSWORD",
+        "AWS_PROFILE",
+        "AWS_REGION",
+        "TF_VAR_region",
+        "TF_TOKEN_example_com",
+        "PGPASSWORD",
+        "PYTHONUNBUFFERED",
+        "KRB5CCNAME",
+        "ODBC_DSN",
+        "VIMEO_TOKEN",
+        "GNUPG_KEY",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "GCC_COLORS",
+        "HELMET_KEY",
+        "BASHFUL_KEY",
+        "XDGX",
+        "CMAKER_KEY",
+        "CPATHS",
     ] {
         assert!(!hijacks_process(name), "{name}");
     }
