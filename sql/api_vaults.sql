@@ -22,6 +22,21 @@ begin
 end
 $$;
 
+-- Before much is read from whoever holds this token; `needs` is `read` or `all`
+create function lpm_api.check_account(token_hash bytea, needs text) returns lpm_api.answer
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    caller lpm.caller := lpm.enter_account(check_account.token_hash, check_account.needs);
+begin
+    if (caller.refusal).status is not null then
+        return caller.refusal;
+    end if;
+    return row (200, json_build_object('handle', caller.handle)::text)::lpm_api.answer;
+end
+$$;
+
 -- POST /api/vaults/{id}/sync
 create function lpm_api.push(request_id uuid, address text, token_hash bytea, vault_id text, encrypted_blob text, wrapped_key text,
                              expected_version int, force boolean, name text, schema text) returns lpm_api.answer

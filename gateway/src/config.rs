@@ -69,7 +69,7 @@ pub(crate) struct Args {
     #[arg(long, env = "LPM_GATEWAY_HEADER_TIMEOUT", default_value = "15s", value_parser = humantime::parse_duration, value_name = "TIME")]
     header_timeout: Duration,
 
-    /// How long a request may take from its head to its answer
+    /// How long a request may take from its head to its answer, and the answer may wait for somebody to read on
     #[arg(long, env = "LPM_GATEWAY_REQUEST_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration, value_name = "TIME")]
     request_timeout: Duration,
 

@@ -17,17 +17,18 @@
 
 mod connect;
 mod error;
+mod lease;
 
 pub(crate) use error::DbError;
 
 use crate::config::Settings;
 use crate::reply::Answer;
 use crate::request::{Account, Origin};
-use deadpool_postgres::{Object, Pool};
+use deadpool_postgres::Object;
 use futures_util::future::join;
+use lease::Leases;
 use lpm_core::wire::PushRequest;
 use std::time::Duration;
-use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -46,6 +47,7 @@ macro_rules! call {
     };
 }
 
+const CHECK_ACCOUNT: &str = call!("check_account", "$1, 'all'");
 const PUSH: &str = call!("push", "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10");
 const PULL: &str = call!("pull", "$1, $2, $3, $4");
 const LIST_VAULTS: &str = call!("list_vaults", "$1, $2, $3");
@@ -81,16 +83,21 @@ pub(crate) struct CiRequest<'a> {
 
 /// The pool, and one method for each function of `lpm_api`.
 pub(crate) struct Db {
-    pool: Pool,
-    /// Beyond this a statement has hung: the server would have cancelled it.
-    patience: Duration,
+    leases: Leases,
 }
 
 impl Db {
     /// A pool that connects when it is first used, so that the gateway starts before the database.
     pub(crate) fn new(settings: &Settings) -> anyhow::Result<Self> {
+        let (pool, canceller) = connect::pool(settings)?;
+        // Beyond this a statement has hung: the server would have cancelled it.
         let patience = settings.statement_timeout + Duration::from_secs(2);
-        Ok(Self { pool: connect::pool(settings)?, patience })
+        Ok(Self { leases: Leases::new(pool, canceller, patience) })
+    }
+
+    /// Whether the account may write, before much is read from it.
+    pub(crate) async fn check_account(&self, account: &Account) -> Result<Answer, DbError> {
+        self.call(CHECK_ACCOUNT, &[&account.hash()]).await
     }
 
     /// `POST /api/vaults/{id}/sync`
@@ -284,15 +291,12 @@ impl Db {
 
     /// One statement, one transaction.
     async fn call(&self, sql: &'static str, params: Params<'_>) -> Result<Answer, DbError> {
-        let mut lease = self.lease().await?;
-        let client = lease.client();
-        let work = async { client.query(&client.prepare_cached(sql).await?, params).await };
-        let answer = match timeout(self.patience, work).await {
-            Ok(rows) => rows.map_err(DbError::from).and_then(|rows| read(&rows)),
-            Err(_) => Err(DbError::NoAnswer),
+        let lease = self.leases.take().await?;
+        let work = async |client: &Object| {
+            let rows = client.query(&client.prepare_cached(sql).await?, params).await?;
+            read(&rows)
         };
-        lease.settle(answer.as_ref().err());
-        answer.inspect(|answer| lease.inspect(answer))
+        lease.answer(work).await
     }
 
     /// Decides and opens: two transactions in one network round trip.
@@ -308,27 +312,14 @@ impl Db {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Answer, DbError> {
-        let mut lease = self.lease().await?;
-        let client = lease.client();
-        let work = async {
+        let lease = self.leases.take().await?;
+        let work = async |client: &Object| {
             let (decide, open) = (client.prepare_cached(sql).await?, client.prepare_cached(OPEN).await?);
             let (decided, opened) = join(client.query(&decide, params), client.query(&open, &[&id])).await;
-            Ok((decided?, opened?))
-        };
-        let result = match timeout(self.patience, work).await {
-            Err(_) => Err(DbError::NoAnswer),
-            Ok(rows) => rows.map_err(DbError::Statement),
-        };
-        let answer = result.and_then(|(decided, opened)| {
-            let decided = read(&decided)?;
+            let (decided, opened) = (read(&decided?)?, opened?);
             if decided.status == 200 { read(&opened) } else { Ok(decided) }
-        });
-        lease.settle(answer.as_ref().err());
-        answer.inspect(|answer| lease.inspect(answer))
-    }
-
-    async fn lease(&self) -> Result<Lease, DbError> {
-        Ok(Lease { object: Some(self.pool.get().await?), settled: false, patience: self.patience })
+        };
+        lease.answer(work).await
     }
 }
 
@@ -340,59 +331,4 @@ fn read(rows: &[Row]) -> Result<Answer, DbError> {
     let status =
         u16::try_from(status).ok().filter(|status| (200..600).contains(status)).ok_or(DbError::NoAnswer)?;
     Ok(Answer::new(status, body.unwrap_or_default()))
-}
-
-/// A connection for the time of one request.
-///
-/// It goes back to the pool only in a known state. A caller who hangs up drops the request in the middle
-/// of a statement: then the connection first waits for what is under way, so that nobody else waits behind
-/// it, and that costs less than a new backend, which is what an attacker would be after.
-struct Lease {
-    object: Option<Object>,
-    settled: bool,
-    patience: Duration,
-}
-
-impl Lease {
-    fn client(&self) -> &Object {
-        self.object.as_ref().expect("taken only by `settle` and `drop`, after the last use")
-    }
-
-    /// Everything that was sent has been answered, or the connection is given up.
-    fn settle(&mut self, error: Option<&DbError>) {
-        self.settled = true;
-        if error.is_some_and(DbError::spoils_connection) {
-            self.discard();
-        }
-    }
-
-    /// A server that has become a standby is left, so that the next connection looks for the primary.
-    fn inspect(&mut self, answer: &Answer) {
-        if answer.status == 503 && answer.code().as_deref() == Some("read_only") {
-            self.discard();
-        }
-    }
-
-    fn discard(&mut self) {
-        if let Some(object) = self.object.take() {
-            drop(Object::take(object));
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if self.settled {
-            return;
-        }
-        let Some(object) = self.object.take() else { return };
-        let patience = self.patience;
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(async move {
-            // A Sync behind everything that was sent: it is answered last.
-            if !matches!(timeout(patience, object.check_connection()).await, Ok(Ok(()))) {
-                drop(Object::take(object));
-            }
-        });
-    }
 }

@@ -11,9 +11,13 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts logging for the whole process.
 pub(crate) fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder().parse(filter).with_context(|| {
+    let mut filter = EnvFilter::builder().parse(filter).with_context(|| {
         format!("--log (LPM_GATEWAY_LOG) `{filter}` is not a filter; write a level like `info` or `info,lpm_gateway=debug`")
     })?;
+    // whatever was asked for: its filters write down each segment of a path, and one may be a mistyped token
+    for silent in ["warp=off", "warp::filters=off", "warp::filters::path=off"] {
+        filter = filter.add_directive(silent.parse()?);
+    }
     // `set_global_default` and not `init`, which would also bridge the `log` crate.
     tracing::subscriber::set_global_default(subscriber(filter, format))
         .context("logging has been started twice")

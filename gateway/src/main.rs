@@ -4,6 +4,7 @@
 //! keeps no state but issuer keys, so any number of replicas can run.
 
 mod config;
+mod connection;
 mod db;
 mod handlers;
 mod log;
@@ -14,7 +15,14 @@ mod routes;
 mod serve;
 
 use clap::Parser;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use std::alloc::System;
 use std::process::ExitCode;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes what is given back: bodies, tokens and answers pass through buffers of hyper and tokio-postgres, which do not.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     match run(config::Args::parse()) {
@@ -29,5 +37,22 @@ fn main() -> ExitCode {
 fn run(args: config::Args) -> anyhow::Result<()> {
     let settings = args.settings()?;
     log::start(&settings.log, settings.log_format)?;
+    hide_memory();
+    raise_file_limit();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve::run(settings))
+}
+
+/// No core dump, whatever the system does with those, and no `/proc/self/mem` for others of the same user.
+fn hide_memory() {
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "A core dump could show what requests hold");
+    }
+}
+
+/// Every connection is an open file, and the customary soft limit of 1,024 is meant for programs that call `select`.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "The limit of open files stays as it is");
+    }
 }

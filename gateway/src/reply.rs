@@ -3,7 +3,7 @@
 use crate::db::DbError;
 use crate::request::Account;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, StatusCode};
 use lpm_core::envelope;
@@ -126,7 +126,7 @@ pub(crate) fn respond(route: &'static str, result: Result<Answer, Refusal>) -> R
 
 /// 405, with the methods that the path has.
 pub(crate) fn wrong_method(allowed: &'static str, method: &str) -> Response {
-    let failure = Failure::new(Code::MethodNotAllowed).with("method", method);
+    let failure = Failure::new(Code::MethodNotAllowed).with("method", method).with("allowed", allowed);
     let mut response = respond("(wrong method)", Err(failure.into()));
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
@@ -135,6 +135,13 @@ pub(crate) fn wrong_method(allowed: &'static str, method: &str) -> Response {
 /// 404, for a path that no route has.
 pub(crate) fn nothing_at(path: &str) -> Response {
     respond("(no route)", Err(Failure::new(Code::NotFound).with("path", path).into()))
+}
+
+/// For a request whose end nobody can be sure of: what follows on its connection is not read.
+pub(crate) fn malformed(failure: Failure) -> Response {
+    let mut response = respond("(malformed)", Err(failure.into()));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// 408, for a request that did not arrive in time.

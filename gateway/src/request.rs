@@ -4,7 +4,7 @@
 
 use futures_util::{Stream, StreamExt};
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
 use hyper::body::Bytes;
 use lpm_core::bearer::{self, Kind};
 use lpm_core::failure::{Code, Failure};
@@ -15,23 +15,28 @@ use serde::de::DeserializeOwned;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::str::FromStr;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 use warp::{Buf, Filter, Rejection};
 
 /// Longest body of a push: 10 MiB of ciphertext in base64, and a mebibyte for the rest.
-pub(crate) const PUSH_BODY: Limit = Limit { bytes: 15 * 1024 * 1024, text: "15 MiB" };
+pub(crate) const PUSH_BODY: Limit = Limit { bytes: 15 * 1024 * 1024, text: "15 MiB", memory: &PUSHES };
 /// Longest body of everything else.
-pub(crate) const SMALL_BODY: Limit = Limit { bytes: 64 * 1024, text: "64 KiB" };
-/// What is read of a refused body, so that a caller in the middle of sending gets to read the refusal.
-const DRAIN: usize = 32 * 1024 * 1024;
+pub(crate) const SMALL_BODY: Limit = Limit { bytes: 64 * 1024, text: "64 KiB", memory: &SMALL };
+
+/// How many KiB the bodies of open requests may hold together: pushes, and everything else.
+static PUSHES: Semaphore = Semaphore::const_new(256 * 1024);
+static SMALL: Semaphore = Semaphore::const_new(128 * 1024);
+
 /// Longest vault id, environment, cursor and id, in bytes.
 const MAX_NAME: usize = 256;
 
-/// A limit and how a text names it.
+/// A limit, how a text names it, and what all bodies under it share.
 #[derive(Clone, Copy)]
 pub(crate) struct Limit {
     pub bytes: usize,
     pub text: &'static str,
+    memory: &'static Semaphore,
 }
 
 /// Which request it is and where it came from: the first two arguments of every function.
@@ -124,6 +129,8 @@ pub(crate) struct Request {
     headers: HeaderMap,
     query: Option<String>,
     body: Chunks,
+    /// What the body takes of its [`Limit::memory`], until the request is answered.
+    room: Option<SemaphorePermit<'static>>,
 }
 
 /// Extracts the [`Request`]; never rejects.
@@ -144,7 +151,7 @@ impl Request {
         body: impl Stream<Item = Result<B, warp::Error>> + Send + 'static,
     ) -> Self {
         let body = Box::pin(body.map(|chunk| chunk.map(|mut chunk| chunk.copy_to_bytes(chunk.remaining()))));
-        Self { origin: origin.unwrap_or_else(|| Origin::new(None)), headers, query, body }
+        Self { origin: origin.unwrap_or_else(|| Origin::new(None)), headers, query, body, room: None }
     }
 
     /// The parameter of this name. A parameter that comes twice has no value that everyone agrees on.
@@ -201,10 +208,16 @@ impl Request {
         scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
     }
 
-    /// The account and the body, in the order that costs least: announced size, token, body.
+    /// The account and the body, in the order that costs least: what the head says of the body, token, body.
     pub(crate) async fn account_and_body(&mut self, limit: Limit) -> Result<(Account, Secret), Failure> {
-        match self.announced(limit).and_then(|()| self.account()) {
-            Ok(account) => Ok((account, self.body(limit).await?)),
+        let account = self.sender(limit).await?;
+        Ok((account, self.body(limit).await?))
+    }
+
+    /// The account, where the head announces a body that may be read.
+    pub(crate) async fn sender(&mut self, limit: Limit) -> Result<Account, Failure> {
+        match self.acceptable(limit).and_then(|()| self.account()) {
+            Ok(account) => Ok(account),
             Err(failure) => {
                 self.drain().await;
                 Err(failure)
@@ -212,17 +225,26 @@ impl Request {
         }
     }
 
+    /// Whether the body is, or may become, larger than most.
+    pub(crate) fn is_large(&self) -> bool {
+        self.content_length().is_none_or(|length| length > SMALL_BODY.bytes)
+    }
+
     /// The body, wiped when it is dropped: some hold keys or tokens.
     pub(crate) async fn body(&mut self, limit: Limit) -> Result<Secret, Failure> {
-        if let Err(failure) = self.announced(limit) {
+        if let Err(failure) = self.acceptable(limit) {
             self.drain().await;
             return Err(failure);
         }
+        let room = self.content_length().unwrap_or(limit.bytes).min(limit.bytes).div_ceil(1024);
+        let room = limit.memory.try_acquire_many(u32::try_from(room).unwrap_or(u32::MAX));
+        self.room = Some(room.map_err(|_| Code::Busy)?);
         // Room from the start, so that no part is left behind by growing.
         let mut bytes =
             Vec::with_capacity(self.content_length().unwrap_or(SMALL_BODY.bytes).min(limit.bytes));
         while let Some(chunk) = self.body.next().await {
-            let chunk = chunk.map_err(|_| bad("the request's body ended early"))?;
+            let chunk = chunk
+                .map_err(|_| bad("the request's body ended early, or one of its chunks is malformed"))?;
             if bytes.len() + chunk.len() > limit.bytes {
                 drop(Secret::new(bytes));
                 self.drain().await;
@@ -233,27 +255,31 @@ impl Request {
         Ok(Secret::new(bytes))
     }
 
-    fn announced(&self, limit: Limit) -> Result<(), Failure> {
-        if self.content_length().is_some_and(|length| length > limit.bytes) {
-            Err(too_large(limit))
-        } else {
-            Ok(())
+    /// Checks what the head says of the body.
+    fn acceptable(&self, limit: Limit) -> Result<(), Failure> {
+        if let Some(encoding) = self.headers.get(CONTENT_ENCODING) {
+            let encoding = String::from_utf8_lossy(encoding.as_bytes());
+            return Err(Failure::new(Code::BodyEncoded).with("encoding", encoding));
         }
+        if self.content_length().is_some_and(|length| length > limit.bytes) {
+            return Err(too_large(limit));
+        }
+        Ok(())
     }
 
     fn content_length(&self) -> Option<usize> {
         self.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
     }
 
-    /// Reads on without keeping anything: closing a socket with unread data resets it, and the caller would
-    /// see the reset in place of the refusal.
+    /// Reads the rest of a small body without keeping it, so that the connection stays good for another request.
+    /// A larger one ends the connection, and whoever waits to be asked for it is not asked.
     async fn drain(&mut self) {
-        let mut read = 0;
-        while let Some(Ok(chunk)) = self.body.next().await {
-            read += chunk.len();
-            if read > DRAIN {
-                return;
-            }
+        let small = self.content_length().is_none_or(|length| length <= SMALL_BODY.bytes);
+        let mut left = if small && !self.headers.contains_key(EXPECT) { SMALL_BODY.bytes } else { 0 };
+        while left > 0
+            && let Some(Ok(chunk)) = self.body.next().await
+        {
+            left = left.saturating_sub(chunk.len());
         }
     }
 }
@@ -265,6 +291,10 @@ fn too_large(limit: Limit) -> Failure {
 /// A body of strict JSON with the fields of `T`. A refusal never repeats a value: bodies hold secrets.
 pub(crate) fn typed<T: DeserializeOwned>(body: &Secret) -> Result<T, Failure> {
     json::check(body.expose(), &json::Limits::BODY).map_err(|error| error.failure())?;
+    // serde takes an array for a struct as well, its items for the fields in their order.
+    if !body.expose().trim_ascii_start().starts_with(b"{") {
+        return Err(bad("the request's body must be a JSON object"));
+    }
     serde_json::from_slice(body.expose()).map_err(|error| {
         let text = error.to_string();
         let reason = match text.split_once(" at line ") {
@@ -309,7 +339,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_in_pieces_is_counted_as_a_whole() {
-        let limit = Limit { bytes: 10, text: "10 bytes" };
+        let limit = Limit { bytes: 10, text: "10 bytes", memory: &SMALL };
         for (pieces, fits) in [(2, true), (3, false)] {
             let body = stream::iter((0..pieces).map(|_| Ok(Bytes::from_static(b"12345"))));
             let mut request = Request::new(None, HeaderMap::new(), None, body);

@@ -1,47 +1,29 @@
-//! The server: socket, TLS, connections, and a graceful end.
-//!
-//! HTTP/1.1 through hyper-util's connection builder. The version is fixed and not guessed from the first bytes,
-//! because nothing limits how long the guessing may wait.
+//! The server: socket, TLS, and a graceful end.
 
 use crate::config::{Settings, TlsFiles, own_url};
+use crate::connection::Http;
 use crate::db::Db;
 use crate::handlers::Gateway;
 use crate::oidc::Oidc;
-use crate::reply::{Summary, too_slow};
-use crate::request::Origin;
 use crate::routes::routes;
 use anyhow::Context;
-use http::HeaderValue;
-use hyper::body::Incoming;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use openssl::ssl::{AlpnError, Ssl, SslAcceptor, SslFiletype, SslMethod, select_next_proto};
-use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_openssl::SslStream;
-use tracing::{Instrument, debug, error_span, info, warn};
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
+use tracing::{debug, info, warn};
 
-/// Largest head of a request that hyper buffers.
-const MAX_HEAD: usize = 64 * 1024;
 /// How long the first reading of the issuers may hold up the start: without a database the gateway starts too.
 const FIRST_READING: Duration = Duration::from_secs(5);
 /// Pause after an accept that failed for want of something, most likely file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-type Filters = BoxedFilter<(Response,)>;
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
@@ -58,15 +40,17 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
         );
     }
     tokio::spawn(Arc::clone(&oidc).keep_fresh(Arc::clone(&db)));
-    let server = Arc::new(Server::new(&settings, tls, routes(&Arc::new(Gateway { db, oidc }))));
+    let http = Http::new(&settings, routes(&Arc::new(Gateway { db, oidc })));
+    let server = Arc::new(Server { http, tls, handshake_timeout: settings.header_timeout });
     announce(&own_url(server.tls.is_some(), bound))?;
 
-    let connections = GracefulShutdown::new();
+    // Every connection holds a receiver, so the channel closes with the last of them.
+    let (stop, stopping) = watch::channel(false);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    tokio::spawn(Arc::clone(&server).connection(stream, peer, connections.watcher()));
+                    tokio::spawn(Arc::clone(&server).connection(stream, peer, stopping.clone()));
                 }
                 Err(error) => {
                     warn!(%error, "A connection could not be accepted");
@@ -77,9 +61,10 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
             _ = interrupt.recv() => break,
         }
     }
-    drop(listener);
+    drop((listener, stopping));
+    stop.send_replace(true);
     info!("Stopping: no new connections, open requests go on");
-    if timeout(settings.shutdown_timeout, connections.shutdown()).await.is_err() {
+    if timeout(settings.shutdown_timeout, stop.closed()).await.is_err() {
         warn!(
             "Stopped with requests open: they took longer than --shutdown-timeout (LPM_GATEWAY_SHUTDOWN_TIMEOUT)"
         );
@@ -130,54 +115,27 @@ fn acceptor(files: &TlsFiles) -> anyhow::Result<SslAcceptor> {
 
 /// What every connection shares.
 struct Server {
-    http: auto::Builder<TokioExecutor>,
+    http: Http,
     tls: Option<SslAcceptor>,
-    filters: Filters,
-    header_timeout: Duration,
-    request_timeout: Duration,
+    handshake_timeout: Duration,
 }
 
 impl Server {
-    fn new(settings: &Settings, tls: Option<SslAcceptor>, filters: Filters) -> Self {
-        let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
-        http.http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(settings.header_timeout)
-            .max_buf_size(MAX_HEAD);
-        Self {
-            http,
-            tls,
-            filters,
-            header_timeout: settings.header_timeout,
-            request_timeout: settings.request_timeout,
-        }
-    }
-
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        stopping: watch::Receiver<bool>,
+    ) {
         // Replies are small and waited for.
         let _ = stream.set_nodelay(true);
         match &self.tls {
-            None => self.serve(stream, peer, watcher).await,
-            Some(acceptor) => match timeout(self.header_timeout, handshake(acceptor, stream)).await {
-                Ok(Ok(stream)) => self.serve(stream, peer, watcher).await,
+            None => self.http.serve(stream, peer, stopping).await,
+            Some(acceptor) => match timeout(self.handshake_timeout, handshake(acceptor, stream)).await {
+                Ok(Ok(stream)) => self.http.serve(stream, peer, stopping).await,
                 Ok(Err(error)) => debug!(%error, "A TLS handshake failed"),
                 Err(_) => debug!("A TLS handshake took too long"),
             },
-        }
-    }
-
-    async fn serve<I>(&self, stream: I, peer: SocketAddr, watcher: Watcher)
-    where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (filters, limit) =
-            (TowerToHyperService::new(warp::service(self.filters.clone())), self.request_timeout);
-        let address = peer.ip().to_canonical().to_string();
-        let service =
-            service_fn(move |request| request_in_time(filters.clone(), limit, address.clone(), request));
-        let connection = self.http.serve_connection(TokioIo::new(stream), service).into_owned();
-        if let Err(error) = watcher.watch(connection).await {
-            debug!(error, "A connection broke");
         }
     }
 }
@@ -186,40 +144,4 @@ async fn handshake(acceptor: &SslAcceptor, stream: TcpStream) -> anyhow::Result<
     let mut stream = SslStream::new(Ssl::new(acceptor.context())?, stream)?;
     Pin::new(&mut stream).accept().await?;
     Ok(stream)
-}
-
-/// One request: gives it its id, has it answered in time, and says in the log how it went.
-async fn request_in_time<S>(
-    filters: S,
-    limit: Duration,
-    address: String,
-    mut request: http::Request<Incoming>,
-) -> Result<Response, Infallible>
-where
-    S: Service<http::Request<Incoming>, Response = Response, Error = Infallible>,
-{
-    let began = Instant::now();
-    let origin = Origin::new(Some(address));
-    let id = origin.id;
-    request.extensions_mut().insert(origin);
-    let span = error_span!("request", request.id = %id);
-    let mut response = match timeout(limit, filters.call(request)).instrument(span).await {
-        Ok(Ok(response)) => response,
-        Err(_) => too_slow(),
-    };
-    if let Ok(value) = HeaderValue::try_from(id.to_string()) {
-        response.headers_mut().insert("x-request-id", value);
-    }
-    let summary = response.extensions_mut().remove::<Summary>();
-    let (route, code) = summary.map_or(("(none)", None), |summary| (summary.route, summary.code));
-    let latency = began.elapsed().as_micros();
-    info!(
-        request.id = %id,
-        http.route = route,
-        http.status = response.status().as_u16(),
-        code = code.as_deref().unwrap_or("ok"),
-        latency_us = u64::try_from(latency).unwrap_or(u64::MAX),
-        "Answered"
-    );
-    Ok(response)
 }

@@ -4,6 +4,13 @@
 //! may connect without a password (the socket lies in a directory that only the server's user and root
 //! may enter); everybody else needs one, so that a test of a login is a test of its password too.
 
+mod disk;
+mod failure;
+mod options;
+
+pub use disk::Disk;
+pub use options::Options;
+
 use crate::database::Database;
 use crate::process::{Guardian, Lifetime, run, stdout_of};
 use anyhow::{Context, Result, ensure};
@@ -32,85 +39,11 @@ const SETTINGS: [(&str, &str); 8] = [
     ("timezone", "UTC"),
 ];
 
-/// What a new cluster is made with.
-#[derive(Clone, Debug)]
-pub struct Options {
-    settings: Vec<(String, String)>,
-    preload: Vec<String>,
-    escrow_keys: Option<String>,
-    lifetime: Lifetime,
-}
-
-impl Default for Options {
-    /// With the extension's library and one random escrow key.
-    fn default() -> Self {
-        Self {
-            settings: Vec::new(),
-            preload: vec!["pg_lpm".to_owned()],
-            escrow_keys: Some(format!("dev:{}\n", random_key())),
-            lifetime: Lifetime::Bound,
-        }
-    }
-}
-
-impl Options {
-    /// Adds a setting; a later one wins.
-    #[must_use]
-    pub fn setting(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.settings.push((name.to_owned(), value.into()));
-        self
-    }
-
-    /// The libraries to preload, instead of `pg_lpm` alone.
-    #[must_use]
-    pub fn preload(mut self, libraries: &[&str]) -> Self {
-        self.preload = libraries.iter().map(|&name| name.to_owned()).collect();
-        self
-    }
-
-    /// The text of the escrow key file.
-    #[must_use]
-    pub fn escrow_keys(mut self, text: impl Into<String>) -> Self {
-        self.escrow_keys = Some(text.into());
-        self
-    }
-
-    /// No escrow key at all.
-    #[must_use]
-    pub fn without_escrow_key(mut self) -> Self {
-        self.escrow_keys = None;
-        self
-    }
-
-    /// A plain PostgreSQL, for what must hold without the extension.
-    #[must_use]
-    pub fn without_extension(self) -> Self {
-        self.preload(&[]).without_escrow_key()
-    }
-
-    /// As safe as a real one, for a cluster that may live longer than a test.
-    #[must_use]
-    pub fn durable(self) -> Self {
-        self.setting("fsync", "on").setting("full_page_writes", "on")
-    }
-
-    /// Whether it ends with its handle.
-    #[must_use]
-    pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
-        self.lifetime = lifetime;
-        self
-    }
-
-    /// Makes the cluster and starts it.
-    pub fn start(self) -> Result<Cluster> {
-        Cluster::create(self)
-    }
-}
-
 /// A running PostgreSQL server of our own.
 pub struct Cluster {
     home: PathBuf,
     bin: PathBuf,
+    launcher: Vec<String>,
     _guardian: Option<Guardian>,
 }
 
@@ -120,13 +53,10 @@ impl Cluster {
         let home = new_home()?;
         let guardian = match options.lifetime {
             Lifetime::Detached => None,
-            Lifetime::Bound => Some(Guardian::new(
-                r#"stop=$1; shift; "$@" "$stop"; rm -rf "$(dirname "$stop")""#,
-                guardian_arguments(&bin, &home)?,
-            )?),
+            Lifetime::Bound => Some(guardian(&bin, &home)?),
         };
-        let cluster = Self { home, bin, _guardian: guardian };
-        cluster.initdb()?;
+        let cluster = Self { home, bin, launcher: options.launcher.clone(), _guardian: guardian };
+        cluster.initdb(options.disk)?;
         cluster.configure(&options)?;
         cluster.start()?;
         Ok(cluster)
@@ -135,10 +65,10 @@ impl Cluster {
     /// A cluster that is running already, by its home directory.
     pub fn attach(home: &Path) -> Result<Self> {
         ensure!(home.join("data/PG_VERSION").exists(), "there is no cluster in {}", home.display());
-        Ok(Self { home: home.to_owned(), bin: bin_directory()?, _guardian: None })
+        Ok(Self { home: home.to_owned(), bin: bin_directory()?, launcher: Vec::new(), _guardian: None })
     }
 
-    fn initdb(&self) -> Result<()> {
+    fn initdb(&self, disk: Option<Disk>) -> Result<()> {
         let mut initdb = self.server_command("initdb");
         initdb.args([
             "--no-sync",
@@ -147,6 +77,9 @@ impl Cluster {
             "--encoding=UTF8",
             "--locale=C.UTF-8",
         ]);
+        if let Some(disk) = disk {
+            initdb.args(disk.mount(self)?);
+        }
         run(initdb.arg("--pgdata").arg(self.data_dir()))?;
         let hba = "local all postgres trust\nlocal replication postgres trust\nlocal all all scram-sha-256\n\
                    host all all 127.0.0.1/32 scram-sha-256\n";
@@ -241,7 +174,14 @@ impl Cluster {
 
     /// Starts the server and waits until it answers.
     pub fn start(&self) -> Result<()> {
-        self.pg_ctl(&["start", "--wait", "--timeout=60"])
+        let mut start = self.pg_ctl_command(&["start", "--wait", "--timeout=60"]);
+        if let [program, arguments @ ..] = self.launcher.as_slice() {
+            let mut launched = Command::new(program);
+            launched.args(arguments).arg(start.get_program()).args(start.get_args()).current_dir("/");
+            start = launched;
+        }
+        run(&mut start)
+            .map(drop)
             .with_context(|| format!("the server does not start; its log says:\n{}", self.log()))
     }
 
@@ -275,10 +215,13 @@ impl Cluster {
     }
 
     fn pg_ctl(&self, arguments: &[&str]) -> Result<()> {
+        run(&mut self.pg_ctl_command(arguments)).map(drop)
+    }
+
+    fn pg_ctl_command(&self, arguments: &[&str]) -> Command {
         let mut command = self.server_command("pg_ctl");
         command.arg("--pgdata").arg(self.data_dir()).arg("--log").arg(self.log_path()).args(arguments);
-        run(&mut command)?;
-        Ok(())
+        command
     }
 
     /// One of PostgreSQL's programs, run as the server's user.
@@ -375,11 +318,13 @@ fn new_home() -> Result<PathBuf> {
     Ok(home)
 }
 
-/// What the guardian runs at the end: the data directory first, then the command that takes it.
-fn guardian_arguments(bin: &Path, home: &Path) -> Result<Vec<std::ffi::OsString>> {
+/// Stops the server at the end and takes everything away: the command sees the data directory first.
+fn guardian(bin: &Path, home: &Path) -> Result<Guardian> {
     let command = as_server_user(&bin.join("pg_ctl"));
     let mut arguments = vec![home.join("data").into_os_string(), command.get_program().to_owned()];
     arguments.extend(command.get_args().map(ToOwned::to_owned));
     arguments.extend(["stop", "--mode=immediate", "--pgdata"].map(Into::into));
-    Ok(arguments)
+    // a disk of its own is mounted on one of the two; on the other `umount` complains to nobody
+    let script = r#"stop=$1; shift; "$@" "$stop"; home=$(dirname "$stop"); umount -l "$home/data"; umount -l "$home/wal"; rm -rf "$home""#;
+    Guardian::new(script, arguments)
 }

@@ -1,7 +1,7 @@
 //! The gateway as a process, and HTTP with it.
 
 use crate::binaries;
-use crate::process::{Daemon, Lifetime};
+use crate::process::{Daemon, Lifetime, Signal};
 use anyhow::{Context, Result};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -14,6 +14,7 @@ pub struct Options {
     database_url: String,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    soft_file_limit: Option<u32>,
     lifetime: Lifetime,
 }
 
@@ -25,6 +26,7 @@ impl Options {
             database_url: database_url.into(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            soft_file_limit: None,
             lifetime: Lifetime::Bound,
         }
     }
@@ -43,6 +45,13 @@ impl Options {
         self
     }
 
+    /// The soft limit of open files that it is started with.
+    #[must_use]
+    pub fn soft_file_limit(mut self, limit: u32) -> Self {
+        self.soft_file_limit = Some(limit);
+        self
+    }
+
     /// Whether it ends with its handle.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
@@ -52,7 +61,15 @@ impl Options {
 
     /// Starts it, its output in `log`, and returns when it listens.
     pub fn start(&self, log: &Path) -> Result<Gateway> {
-        let mut command = Command::new(binaries::path("lpm-gateway")?);
+        let program = binaries::path("lpm-gateway")?;
+        let mut command = match self.soft_file_limit {
+            None => Command::new(program),
+            Some(limit) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", r#"ulimit -S -n "$0" && exec "$@""#, &limit.to_string()]).arg(program);
+                shell
+            }
+        };
         command
             .env_clear()
             .env("LPM_GATEWAY_DATABASE_URL", &self.database_url)
@@ -97,6 +114,16 @@ impl Gateway {
         self.daemon.pid()
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.daemon.signal(signal)
+    }
+
+    /// How many files and sockets it has open.
+    pub fn open_files(&self) -> Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.pid()))?.count())
+    }
+
     /// Everything that it logged so far.
     #[must_use]
     pub fn log(&self) -> String {
@@ -106,6 +133,11 @@ impl Gateway {
     /// Asks it to stop in order, and waits until it has.
     pub fn terminate(&mut self) -> Result<ExitStatus> {
         self.daemon.terminate()
+    }
+
+    /// Waits until it has ended, for whatever reason.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        self.daemon.wait()
     }
 
     /// A request that the caller finishes, for what the short forms do not cover.

@@ -1,9 +1,12 @@
 //! The harness: everything that the product talks to, as real processes.
 //!
 //! * [`cluster`] makes private PostgreSQL clusters, [`database`] a fresh database per test in them.
-//! * [`escrowed`] opens a vault to CI in SQL, [`wire`] speaks PostgreSQL's protocol by hand.
+//! * [`escrowed`] opens a vault to CI in SQL, [`job`] asks for it, [`wire`] speaks PostgreSQL's protocol by hand.
 //! * [`issuer`] is an OIDC issuer that behaves like GitHub's and GitLab's, and misbehaves on request.
-//! * [`gateway`] and [`cli`] run the two binaries of the product.
+//! * [`gateway`] and [`cli`] run the two binaries of the product; [`raw_http`] speaks to the former by hand.
+//! * [`leaks`] searches for secrets in what all of them leave behind.
+//! * [`load`] keeps pulling while a test breaks something: [`network`] is a cable that can be cut, [`clock`] one
+//!   that can be set.
 //! * [`stack`] puts them together: one cluster and one issuer per test binary, one database and one
 //!   gateway per test.
 //!
@@ -11,11 +14,17 @@
 
 pub mod binaries;
 pub mod cli;
+pub mod clock;
 pub mod cluster;
 pub mod database;
 pub mod escrowed;
 pub mod gateway;
 pub mod issuer;
+pub mod job;
+pub mod leaks;
+pub mod load;
+pub mod network;
 pub mod process;
+pub mod raw_http;
 pub mod stack;
 pub mod wire;

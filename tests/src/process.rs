@@ -152,6 +152,11 @@ impl Daemon {
     /// Asks it to end and waits until it has.
     pub fn terminate(&mut self) -> Result<ExitStatus> {
         self.signal(Signal::TERM)?;
+        self.wait()
+    }
+
+    /// Waits until it has ended, for whatever reason.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
         let status = self.child.wait()?;
         if let Some(guardian) = self.guardian.take() {
             guardian.release();
@@ -183,6 +188,58 @@ pub fn end(pid: i32) -> Result<()> {
         }
     }
     bail!("process {} does not end", pid.as_raw_pid())
+}
+
+/// Sends a signal to a process that is not our child.
+pub fn signal(pid: i32, signal: Signal) -> Result<()> {
+    let process = Pid::from_raw(pid).context("0 is no process")?;
+    kill_process(process, signal).with_context(|| format!("process {pid}"))
+}
+
+/// Stops a process without its knowing, and returns when each of its threads stands still.
+pub fn freeze(pid: i32) -> Result<()> {
+    signal(pid, Signal::STOP)?;
+    let stands = |task: &Path| -> Result<bool> {
+        let stat = std::fs::read_to_string(task.join("stat"))?;
+        // the state stands behind the name, which may hold anything
+        Ok(stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T')))
+    };
+    let deadline = Instant::now() + READY_LIMIT;
+    loop {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))?;
+        let mut still = true;
+        for task in tasks {
+            still &= stands(&task?.path())?;
+        }
+        if still {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "process {pid} does not stop");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The children of a process.
+pub fn children(pid: i32) -> Result<Vec<i32>> {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    Ok(list.split_whitespace().filter_map(|child| child.parse().ok()).collect())
+}
+
+/// Kills a process at once, and returns when nothing is left of it and of the children that it had.
+///
+/// For a server whose processes end by themselves when they see that the first of them is no more.
+pub fn kill_family(pid: i32) -> Result<()> {
+    let children = children(pid)?;
+    signal(pid, Signal::KILL)?;
+    let deadline = Instant::now() + READY_LIMIT;
+    for member in children.into_iter().chain([pid]) {
+        // Until its parent has taken notice too: before, it still counts as a process. That has no event.
+        while Path::new("/proc").join(member.to_string()).exists() {
+            ensure!(Instant::now() < deadline, "process {member} of the family of {pid} stays");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    Ok(())
 }
 
 /// Waits until a line of `log` behind `offset` contains `needle`; fails soon after `child` has ended without it.

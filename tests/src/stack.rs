@@ -6,6 +6,7 @@
 use crate::cli::Machine;
 use crate::cluster::{self, Cluster};
 use crate::database::{Database, Login};
+use crate::escrowed::Escrowed;
 use crate::gateway::{self, Gateway};
 use crate::issuer::{Issuer, Provider, TokenRequest};
 use crate::process::Lifetime;
@@ -140,6 +141,12 @@ impl Stack {
         client.query("select lpm.create_user($1, plan => $2)", &[&handle, &plan]).await?;
         let row = client.query_one("select lpm.create_token($1, name => 'laptop')", &[&handle]).await?;
         Ok(row.get(0))
+    }
+
+    /// What the account with `token` does in SQL.
+    #[must_use]
+    pub fn escrowed(&self, token: &str) -> Escrowed {
+        Escrowed::of(self.database().clone(), self.seed.gateway_login.clone(), token, self.issuer.url())
     }
 
     /// A developer's machine with `token`.

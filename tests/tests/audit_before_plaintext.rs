@@ -263,7 +263,7 @@ async fn a_read_only_transaction_or_server_opens_nothing() -> Result<()> {
 #[tokio::test]
 async fn a_commit_that_the_client_made_asynchronous_is_flushed_before_anything_is_opened() -> Result<()> {
     // a WAL writer that would not come by itself
-    let (cluster, escrowed) = Escrowed::alone(
+    let (_cluster, escrowed) = Escrowed::alone(
         cluster::Options::default()
             .setting("wal_writer_delay", "10s")
             .setting("wal_writer_flush_after", "1GB"),

@@ -44,6 +44,13 @@ impl DbError {
         }
     }
 
+    /// Did the connection end without a word from the server?
+    pub(crate) fn lost_connection(&self) -> bool {
+        let DbError::Statement(error) = self else { return false };
+        error.is_closed()
+            || std::error::Error::source(error).is_some_and(|cause| cause.is::<std::io::Error>())
+    }
+
     /// What the caller is told: to come back, unless coming back cannot help.
     pub(crate) fn failure(&self) -> Failure {
         let code = match self {
@@ -74,6 +81,9 @@ fn passes(code: &SqlState) -> bool {
     ["08", "40", "53", "57", "58"].contains(&class)
         || [
             SqlState::LOCK_NOT_AVAILABLE,
+            SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+            // transaction_timeout, since PostgreSQL 17
+            SqlState::from_code("25P04"),
             // The first statement after an upgrade of the extension; the next connection prepares anew.
             SqlState::FEATURE_NOT_SUPPORTED,
             SqlState::INVALID_SQL_STATEMENT_NAME,
@@ -117,6 +127,7 @@ mod tests {
             SqlState::TOO_MANY_CONNECTIONS,
             SqlState::T_R_DEADLOCK_DETECTED,
             SqlState::DISK_FULL,
+            SqlState::from_code("25P04"),
             SqlState::FEATURE_NOT_SUPPORTED,
         ] {
             assert!(passes(&code), "{}", code.code());

@@ -6,7 +6,7 @@
 //! to.
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Where a fetch may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +37,17 @@ impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let reach = self.0;
         Box::pin(async move {
-            let addresses: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            match addresses.iter().find(|address| !reach.covers(address.ip())) {
-                Some(address) => Err(format!("its address {} is not {}", address.ip(), reach.words()).into()),
-                None => Ok(Box::new(addresses.into_iter()) as Addrs),
-            }
+            let addresses = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            Ok(Box::new(within(reach, addresses)?.into_iter()) as Addrs)
         })
+    }
+}
+
+/// The addresses of a name, all of which must be within reach: the client may connect to any of them.
+fn within(reach: Reach, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {
+    match addresses.iter().find(|address| !reach.covers(address.ip())) {
+        Some(address) => Err(format!("its address {} is not {}", address.ip(), reach.words())),
+        None => Ok(addresses),
     }
 }
 
@@ -104,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_public_addresses_are_public() {
+    fn j31_j34_only_public_addresses_are_public() {
         for text in [
             "140.82.121.4",
             "8.8.8.8",
@@ -157,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_reaches_loopback_only() {
+    fn j34_plain_http_reaches_loopback_only() {
         for (text, covered) in [
             ("127.0.0.1", true),
             ("::1", true),
@@ -167,5 +172,32 @@ mod tests {
         ] {
             assert_eq!(Reach::Loopback.covers(text.parse().expect("an address")), covered, "{text}");
         }
+    }
+
+    #[test]
+    fn j34_one_address_out_of_reach_refuses_the_name() {
+        let addresses = |texts: &[&str]| -> Vec<SocketAddr> {
+            texts.iter().map(|text| SocketAddr::new(text.parse().expect("an address"), 443)).collect()
+        };
+        let public = addresses(&["140.82.121.4", "2606:50c0:8000::153"]);
+        assert_eq!(within(Reach::Public, public.clone()), Ok(public), "as they were checked, and no others");
+        for private in ["169.254.169.254", "127.0.0.1", "10.0.0.1", "::1", "fd00:ec2::254", "::ffff:10.0.0.1"]
+        {
+            for mixed in [["140.82.121.4", private], [private, "140.82.121.4"]] {
+                let problem = within(Reach::Public, addresses(&mixed)).expect_err(private);
+                let named: IpAddr = private.parse().expect("an address");
+                assert!(problem.starts_with(&format!("its address {named} is not public")), "{problem}");
+            }
+            assert!(within(Reach::Anywhere, addresses(&[private])).is_ok(), "{private}");
+        }
+        assert!(within(Reach::Loopback, addresses(&["127.0.0.1", "8.8.8.8"])).is_err());
+    }
+
+    #[tokio::test]
+    async fn j34_a_name_is_checked_when_it_is_resolved() {
+        let resolve = |reach| Resolver(reach).resolve("localhost".parse().expect("a name"));
+        let problem = resolve(Reach::Public).await.err().expect("it is this machine").to_string();
+        assert!(problem.contains("is not public"), "{problem}");
+        assert!(resolve(Reach::Loopback).await.expect("loopback").all(|address| address.ip().is_loopback()));
     }
 }

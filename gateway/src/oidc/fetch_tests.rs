@@ -4,6 +4,7 @@ use super::*;
 use crate::oidc::testing::{Site, http, jwk, jwks, well_behaved};
 use openssl::hash::{MessageDigest, hash};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
 /// A source on this machine, which only an issuer row that says so may have.
 fn source(issuer: &str) -> Source {
@@ -42,9 +43,11 @@ async fn pinned_keys_need_no_discovery() {
 }
 
 #[tokio::test]
-async fn private_addresses_and_plain_http_are_for_rows_that_allow_them() {
+async fn j31_j34_private_addresses_and_plain_http_are_for_rows_that_allow_them() {
     let site = Site::start(well_behaved).await;
     let forbidden = |issuer: &str| Source { allow_private_addresses: false, ..source(issuer) };
+    // a row that pins the place of the keys is bound by the same addresses
+    let pinned = |url: &str| Source { jwks_uri: Some(url.to_owned()), ..forbidden("https://issuer.invalid") };
     let port = site.url.rsplit(':').next().unwrap().to_owned();
     let refused = [
         (forbidden(&site.url), "is not a URL that keys can be fetched from"),
@@ -53,6 +56,10 @@ async fn private_addresses_and_plain_http_are_for_rows_that_allow_them() {
         (forbidden(&format!("https://2130706433:{port}")), "the address is not public"),
         (forbidden(&format!("https://localhost:{port}")), "is not public"),
         (forbidden("https://169.254.169.254"), "the address is not public"),
+        (forbidden("https://[fd00:ec2::254]"), "the address is not public"),
+        (pinned("https://169.254.169.254/keys"), "the address is not public"),
+        (pinned(&format!("https://localhost:{port}/keys")), "is not public"),
+        (pinned(&format!("{}/keys", site.url)), "is not a URL that keys can be fetched from"),
         (source("http://10.255.255.1"), "the address is not loopback"),
         (source("ftp://127.0.0.1"), "is not a URL that keys can be fetched from"),
         (source("file:///etc/passwd"), "is not a URL that keys can be fetched from"),
@@ -60,7 +67,7 @@ async fn private_addresses_and_plain_http_are_for_rows_that_allow_them() {
         (source("nonsense"), "is not a URL that keys can be fetched from"),
     ];
     for (source, expected) in refused {
-        let name = source.issuer.clone();
+        let name = format!("{source:?}");
         let text = refusal(source).await;
         assert!(text.contains(expected), "{name}: {text}");
     }
@@ -68,7 +75,7 @@ async fn private_addresses_and_plain_http_are_for_rows_that_allow_them() {
 }
 
 #[tokio::test]
-async fn a_name_is_resolved_where_it_is_connected() {
+async fn j34_a_name_is_resolved_where_it_is_connected() {
     let site = Site::start(|path, url| well_behaved(path, &url.replace("127.0.0.1", "localhost"))).await;
     assert!(fetch(source(&site.url.replace("127.0.0.1", "localhost"))).await.unwrap().contains("a"));
 }
@@ -92,16 +99,34 @@ async fn j31_an_issuer_that_fails_brings_nothing() {
 #[tokio::test]
 async fn j31_redirects_are_not_followed() {
     let canary = Site::start(well_behaved).await;
-    for status in [
-        "301 Moved Permanently",
-        "302 Found",
-        "303 See Other",
-        "307 Temporary Redirect",
-        "308 Permanent Redirect",
-    ] {
-        let answer = http(status, &format!("location: {}/keys\r\n", canary.url), "");
-        let text = keys_answer(answer).await.err().unwrap().to_string();
-        assert!(text.ends_with("redirects are not followed"), "{text}");
+    let elsewhere = [
+        format!("{}/keys", canary.url),
+        "http://169.254.169.254/latest/meta-data".to_owned(),
+        "/keys".to_owned(),
+    ];
+    for location in &elsewhere {
+        for status in [
+            "301 Moved Permanently",
+            "302 Found",
+            "303 See Other",
+            "307 Temporary Redirect",
+            "308 Permanent Redirect",
+        ] {
+            let answer = http(status, &format!("location: {location}\r\n"), "");
+            for redirecting in ["/keys", "/.well-known/openid-configuration"] {
+                let answer = answer.clone();
+                let site =
+                    Site::start(
+                        move |path, url| {
+                            if path == redirecting { answer.clone() } else { well_behaved(path, url) }
+                        },
+                    )
+                    .await;
+                let text = refusal(source(&site.url)).await;
+                assert!(text.ends_with("redirects are not followed"), "{redirecting} to {location}: {text}");
+                assert_eq!(site.asked().last().map(String::as_str), Some(redirecting), "nothing after it");
+            }
+        }
     }
     assert!(canary.asked().is_empty());
 }
@@ -114,7 +139,10 @@ async fn j31_no_more_than_100_kib_are_read() {
     let chunked =
         [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec(), chunk.repeat(4)].concat();
     for answer in [announced, chunked, http("200 OK", "", vec![b' '; 100 * 1024 + 1])] {
-        assert!(matches!(keys_answer(answer).await, Err(FetchError::TooLarge(_))));
+        let discovery = answer.clone();
+        let site = Site::start(move |_, _| discovery.clone()).await;
+        assert!(matches!(fetch(source(&site.url)).await, Err(FetchError::TooLarge(_))), "as discovery");
+        assert!(matches!(keys_answer(answer).await, Err(FetchError::TooLarge(_))), "as keys");
     }
     let fits = format!("{}{}", jwks(&["a"]), " ".repeat(100 * 1024 - jwks(&["a"]).len()));
     assert!(keys_answer(http("200 OK", "", fits)).await.is_ok());
@@ -131,12 +159,45 @@ async fn j31_nothing_is_decompressed() {
     assert!(matches!(keys_answer(http("200 OK", "", &bomb)).await, Err(FetchError::Keys { .. })));
 }
 
+/// A server that begins like this and then sends one byte after the other, for ever.
+async fn dripping(beginning: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut bytes = beginning.as_bytes();
+        while stream.write_all(bytes).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            bytes = b" ";
+        }
+    });
+    url
+}
+
 #[tokio::test]
 async fn j31_a_slow_issuer_is_given_up() {
+    // the client is made before the clock runs
+    let fetcher = HttpFetcher::new();
+    let good = Site::start(well_behaved).await;
+    fetcher.fetch(Arc::new(source(&good.url))).await.unwrap();
+    let fetcher = HttpFetcher { total: Duration::from_secs(1), ..fetcher };
     let site =
         Site::start(|path, url| if path == "/keys" { Vec::new() } else { well_behaved(path, url) }).await;
-    let fetcher = HttpFetcher { total: Duration::from_millis(300), ..HttpFetcher::new() };
-    assert!(matches!(fetcher.fetch(Arc::new(source(&site.url))).await, Err(FetchError::Timeout)));
+    let mut fetches = vec![("the keys, at all", tokio::spawn(fetcher.fetch(Arc::new(source(&site.url)))))];
+    // each byte comes soon enough, and the answer never ends
+    for (part, beginning) in [
+        ("the first line", "HTTP/1.1 200 "),
+        ("the head", "HTTP/1.1 200 OK\r\nx: "),
+        ("the body", "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n"),
+        ("a chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10000\r\n"),
+    ] {
+        let source = source(&dripping(beginning).await);
+        fetches.push((part, tokio::spawn(fetcher.fetch(Arc::new(source)))));
+    }
+    for (part, fetch) in fetches {
+        let outcome = fetch.await.unwrap();
+        assert!(matches!(outcome, Err(FetchError::Timeout)), "{part}: {outcome:?}");
+    }
     assert_eq!(site.asked().len(), 2, "both requests share the time");
 }
 
@@ -157,6 +218,31 @@ async fn j35_a_discovery_document_of_another_issuer_is_refused_whole() {
 }
 
 #[tokio::test]
+async fn j34_every_request_resolves_the_name_anew() {
+    let kept = |body: String| {
+        format!("HTTP/1.1 200 OK\r\nconnection: keep-alive\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    };
+    let site = Site::start(move |path, url| {
+        kept(if path == "/keys" {
+            jwks(&["a"])
+        } else {
+            json!({"issuer": url, "jwks_uri": format!("{url}/keys")}).to_string()
+        })
+        .into_bytes()
+    })
+    .await;
+    let fetcher = HttpFetcher::new();
+    for fetches in 1..=2 {
+        fetcher.fetch(Arc::new(source(&site.url))).await.unwrap();
+        assert_eq!(
+            site.connections(),
+            2 * fetches,
+            "a connection that is kept would skip the check of its address"
+        );
+    }
+}
+
+#[tokio::test]
 async fn j34_keys_at_another_origin_must_be_pinned() {
     let canary = Site::start(well_behaved).await;
     let elsewhere =
@@ -172,7 +258,7 @@ async fn j34_keys_at_another_origin_must_be_pinned() {
 }
 
 #[tokio::test]
-async fn discovery_documents_that_are_none_are_refused() {
+async fn j35_discovery_documents_that_are_none_are_refused() {
     for body in
         ["", "[]", "{}", r#"{"issuer":"x"}"#, r#"{"issuer":"x","issuer":"y","jwks_uri":"z"}"#, "<html>"]
     {
@@ -182,29 +268,58 @@ async fn discovery_documents_that_are_none_are_refused() {
 }
 
 #[tokio::test]
-async fn j29_bad_keys_are_skipped_and_a_set_without_a_good_one_is_refused() {
+async fn j29_bad_keys_are_skipped_one_by_one_and_a_set_without_a_good_one_is_refused() {
     let secret = hash(MessageDigest::sha256(), b"secret").unwrap();
-    let oct = json!({"kty": "oct", "kid": "oct", "k": hex::encode(secret)});
-    let encryption = {
-        let mut key = jwk("enc");
-        key["use"] = json!("enc");
+    let with = |kid: &str, name: &str, value: serde_json::Value| {
+        let mut key = jwk(kid);
+        key[name] = value;
         key
     };
-    let mismatch = {
-        let mut key = jwk("mismatch");
-        key["alg"] = json!("ES256");
-        key
-    };
-    let unparsable = json!({"kty": "RSA", "kid": "broken", "n": "!", "e": "AQAB"});
-    let bad = [oct, encryption, mismatch, unparsable, json!("nonsense")];
-    let mixed = json!({"keys": bad.iter().chain([&jwk("a")]).collect::<Vec<_>>()}).to_string();
-    let keys = keys_answer(http("200 OK", "", mixed)).await.unwrap();
-    assert_eq!(keys.len(), 1);
-    assert!(keys.contains("a"));
-    for body in
-        [json!({"keys": bad}), json!({"keys": []}), json!({}), json!({"keys": vec![jwk("a"); 10_000]})]
-    {
-        let answer = keys_answer(http("200 OK", "", body.to_string())).await;
-        assert!(matches!(answer, Err(FetchError::Keys { .. } | FetchError::TooLarge(_))));
+    let bad = [
+        ("symmetric", json!({"kty": "oct", "kid": "oct", "k": hex::encode(secret)})),
+        ("for encryption", with("enc", "use", json!("enc"))),
+        ("for signing only", with("ops", "key_ops", json!(["sign"]))),
+        ("another algorithm", with("mismatch", "alg", json!("ES256"))),
+        ("a symmetric algorithm", with("hmac", "alg", json!("HS256"))),
+        ("no algorithm", with("none", "alg", json!("none"))),
+        ("its private half", with("private", "d", json!("AQAB"))),
+        ("without an id", with("", "kid", json!(""))),
+        ("an id of another type", with("", "kid", json!(7))),
+        ("unparsable", json!({"kty": "RSA", "kid": "broken", "n": "!", "e": "AQAB"})),
+        ("no object", json!("nonsense")),
+        ("nothing", json!(null)),
+    ];
+    for (name, key) in &bad {
+        let keys = json!({"keys": [key, jwk("a")]}).to_string();
+        let keys = keys_answer(http("200 OK", "", keys)).await.expect(name);
+        assert!(keys.len() == 1 && keys.contains("a"), "{name}: skipped, and the good one stays");
+        let alone = keys_answer(http("200 OK", "", json!({"keys": [key]}).to_string())).await;
+        assert!(matches!(alone, Err(FetchError::Keys { .. })), "{name}: alone");
     }
+    let small: Vec<_> = (0..10_000).map(|_| json!({})).collect();
+    let bad: Vec<_> = bad.into_iter().map(|(_, key)| key).collect();
+    for (name, body) in [
+        ("only bad ones", json!({"keys": bad})),
+        ("an empty list", json!({"keys": []})),
+        ("no list", json!({})),
+        ("an object for a list", json!({"keys": {"a": jwk("a")}})),
+        ("no object", json!([jwk("a")])),
+        (
+            "101 keys",
+            json!({"keys": (0..101).map(|n| with(&n.to_string(), "e", json!("AQAB"))).collect::<Vec<_>>()}),
+        ),
+        ("10,000 small keys", json!({"keys": small})),
+        ("10,000 keys", json!({"keys": vec![jwk("a"); 10_000]})),
+    ] {
+        let answer = keys_answer(http("200 OK", "", body.to_string())).await;
+        assert!(
+            matches!(answer, Err(FetchError::Keys { .. } | FetchError::TooLarge(_))),
+            "{name}: {answer:?}"
+        );
+    }
+    let twice = format!(r#"{{"keys":[],"keys":[{}]}}"#, jwk("a"));
+    assert!(
+        matches!(keys_answer(http("200 OK", "", twice)).await, Err(FetchError::Keys { .. })),
+        "two lists"
+    );
 }

@@ -49,7 +49,7 @@ fn cache(issuers: &Issuers, issuer: &str) -> Arc<KeyCache> {
 }
 
 #[test]
-fn an_issuer_is_found_by_its_exact_name_only() {
+fn j33_an_issuer_is_found_by_its_exact_name_only() {
     let (issuers, _) = issuers();
     assert!(!issuers.are_loaded());
     assert!(issuers.apply(&rows([row("https://token.actions.githubusercontent.com")])));
@@ -91,7 +91,7 @@ async fn uploaded_keys_need_no_network() {
 }
 
 #[tokio::test]
-async fn uploaded_keys_that_cannot_be_used_are_not_replaced_by_the_network() {
+async fn j29_uploaded_keys_that_cannot_be_used_are_not_replaced_by_the_network() {
     let (issuers, network) = issuers();
     assert!(issuers.apply(&rows([with("https://i", "jwks", json!({"keys": []}))])));
     assert!(issuers.get("https://i").unwrap().keys.for_key_id("a", Instant::now()).await.is_none());

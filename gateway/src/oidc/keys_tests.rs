@@ -127,7 +127,7 @@ async fn a_new_key_is_found_by_the_token_that_uses_it() {
 }
 
 #[tokio::test]
-async fn the_cool_down_holds_after_failures_too() {
+async fn j30_j31_the_cool_down_holds_after_failures_too() {
     let (cache, issuer) = cache([DOWN, DOWN, published(&["a"])]);
     let start = Instant::now();
     assert!(cache.for_key_id("a", start).await.is_none());
@@ -141,7 +141,7 @@ async fn the_cool_down_holds_after_failures_too() {
 }
 
 #[tokio::test]
-async fn a_caller_who_hangs_up_does_not_end_the_fetch() {
+async fn j30_a_caller_who_hangs_up_does_not_end_the_fetch() {
     let (cache, issuer) = cache([published(&["a"])]);
     let now = Instant::now();
     issuer.hold();
@@ -150,6 +150,57 @@ async fn a_caller_who_hangs_up_does_not_end_the_fetch() {
     landed(&cache).await;
     assert_eq!(knows(&cache, "a", now).now_or_never(), Some(true));
     assert_eq!(issuer.asked(), 1);
+}
+
+#[tokio::test]
+async fn j29_an_answer_without_a_usable_key_keeps_the_keys_there_are() {
+    let unusable = || {
+        let reason = KeySet::parse(br#"{"keys":[]}"#).expect_err("it is empty").to_string();
+        Err(FetchError::Keys { url: "https://i/keys".to_owned(), reason })
+    };
+    let (cache, issuer) = cache([published(&["a"]), unusable(), unusable(), published(&["b"])]);
+    let start = Instant::now();
+    assert!(knows(&cache, "a", start).await);
+    for due in [300, 310] {
+        cache.refresh_if_due(start + seconds(due));
+        landed(&cache).await;
+        assert_eq!(knows(&cache, "a", start + seconds(due)).now_or_never(), Some(true), "after {due} s");
+    }
+    cache.refresh_if_due(start + seconds(320));
+    landed(&cache).await;
+    assert_eq!(issuer.asked(), 4, "asked again after each cool-down");
+    assert!(knows(&cache, "b", start + seconds(321)).await);
+    assert!(!knows(&cache, "a", start + seconds(321)).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn j29_a_set_is_replaced_as_a_whole() {
+    const FETCHES: u64 = 200;
+    let sets = (0..=FETCHES).map(|n| published(if n % 2 == 0 { &["a", "b"] } else { &["c", "d"] }));
+    let (cache, _) = cache(sets);
+    let start = Instant::now();
+    assert!(knows(&cache, "a", start).await);
+    let reader = {
+        let cache = Arc::clone(&cache);
+        tokio::spawn(async move {
+            let mut seen = [0, 0];
+            while cache.current().is_some_and(|loaded| loaded.since < start + seconds(300 * FETCHES)) {
+                // within the cool-down of the first fetch, so it only looks
+                let keys = cache.for_key_id("unknown", start).await.unwrap();
+                let has = ["a", "b", "c", "d"].map(|kid| keys.contains(kid));
+                assert!(has == [true, true, false, false] || has == [false, false, true, true], "{has:?}");
+                seen[usize::from(has[2])] += 1;
+                tokio::task::yield_now().await;
+            }
+            seen
+        })
+    };
+    for n in 1..=FETCHES {
+        cache.refresh_if_due(start + seconds(300 * n));
+        landed(&cache).await;
+    }
+    let seen = reader.await.unwrap();
+    assert!(seen[0] + seen[1] > 0, "{seen:?}");
 }
 
 #[tokio::test]
@@ -168,7 +219,18 @@ async fn j32_a_removed_key_fails_after_the_scheduled_refresh() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_nobody_uses_is_never_contacted() {
+async fn j32_a_removed_key_fails_as_soon_as_anything_has_the_keys_fetched() {
+    // an unknown key id, not the schedule
+    let (cache, issuer) = cache([published(&["a", "leaked"]), published(&["a"])]);
+    let start = Instant::now();
+    assert!(knows(&cache, "leaked", start).await);
+    assert!(!knows(&cache, "unknown", start + seconds(10)).await);
+    assert_eq!(issuer.asked(), 2);
+    assert_eq!(knows(&cache, "leaked", start + seconds(11)).now_or_never(), Some(false));
+}
+
+#[tokio::test]
+async fn j33_an_issuer_that_nobody_uses_is_never_contacted() {
     let (cache, issuer) = cache([]);
     cache.refresh_if_due(Instant::now() + seconds(100_000));
     landed(&cache).await;
@@ -194,7 +256,7 @@ async fn j31_stale_keys_serve_through_an_outage_until_the_hard_limit() {
 }
 
 #[tokio::test]
-async fn after_an_outage_the_first_fetch_that_succeeds_counts() {
+async fn j31_j32_after_an_outage_the_first_fetch_that_succeeds_counts() {
     let (cache, _) = cache([published(&["a"]), DOWN, published(&["b"])]);
     let start = Instant::now();
     assert!(knows(&cache, "a", start).await);
@@ -207,7 +269,7 @@ async fn after_an_outage_the_first_fetch_that_succeeds_counts() {
 }
 
 #[tokio::test]
-async fn a_fetch_that_panics_wedges_nothing() {
+async fn j31_a_fetch_that_panics_wedges_nothing() {
     let (cache, issuer) = cache([]);
     let start = Instant::now();
     assert!(cache.for_key_id("a", start).await.is_none());

@@ -9,6 +9,7 @@ use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::sign::Signer;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -68,37 +69,50 @@ pub(super) fn token(kid: &str, issuer: &str, audience: &str) -> String {
 pub(super) struct Site {
     pub url: String,
     asked: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Site {
-    /// `answer` gets path and own URL, and returns the whole answer. An empty one leaves the caller waiting.
+    /// `answer` gets path and own URL, and returns the whole answer. An empty one leaves the caller waiting, one
+    /// that says `keep-alive` leaves the connection open for the next question.
     pub(super) async fn start(answer: impl Fn(&str, &str) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let site = Self { url: url.clone(), asked: Arc::clone(&asked) };
+        let (asked, connections) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
+        let site =
+            Self { url: url.clone(), asked: Arc::clone(&asked), connections: Arc::clone(&connections) };
         let answer = Arc::new(answer);
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
+                connections.fetch_add(1, Ordering::SeqCst);
                 let (url, asked, answer) = (url.clone(), Arc::clone(&asked), Arc::clone(&answer));
                 tokio::spawn(async move {
-                    let mut head = Vec::new();
-                    while !head.ends_with(b"\r\n\r\n") {
-                        head.push(stream.read_u8().await?);
+                    loop {
+                        let mut head = Vec::new();
+                        while !head.ends_with(b"\r\n\r\n") {
+                            head.push(stream.read_u8().await?);
+                        }
+                        let head = String::from_utf8_lossy(&head).into_owned();
+                        let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+                        asked.lock().expect("not poisoned").push(path.clone());
+                        let bytes = answer(&path, &url);
+                        if bytes.is_empty() {
+                            std::future::pending::<()>().await;
+                        }
+                        stream.write_all(&bytes).await?;
+                        if !bytes.windows(10).any(|window| window == b"keep-alive") {
+                            return stream.shutdown().await;
+                        }
                     }
-                    let head = String::from_utf8_lossy(&head).into_owned();
-                    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-                    asked.lock().expect("not poisoned").push(path.clone());
-                    let bytes = answer(&path, &url);
-                    if bytes.is_empty() {
-                        std::future::pending::<()>().await;
-                    }
-                    stream.write_all(&bytes).await?;
-                    stream.shutdown().await
                 });
             }
         });
         site
+    }
+
+    /// How many connections there were.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// The paths that were asked for.

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use super::testing::{Site, jwks, times, token, well_behaved};
+use super::testing::{Site, jwk, jwks, times, token, well_behaved};
 use super::*;
 use serde_json::{Value, json};
 
@@ -46,13 +46,30 @@ async fn a_token_is_verified_with_the_keys_that_its_issuer_publishes() {
 #[tokio::test]
 async fn j33_an_issuer_that_is_not_configured_is_never_contacted() {
     let canary = Site::start(well_behaved).await;
-    let oidc = oidc(&[row("https://issuer.invalid")]);
-    assert_eq!(refusal(&oidc, &token("a", &canary.url, OWN)).await, "token_issuer");
-    assert!(canary.asked().is_empty());
+    let trusted = Site::start(well_behaved).await;
+    let oidc = oidc(&[row("https://issuer.invalid"), row(&trusted.url)]);
+    for issuer in [
+        canary.url.clone(),
+        format!("{}/", canary.url),
+        format!("{}/gitlab", canary.url),
+        canary.url.replace("://", "://issuer.invalid@"),
+        format!("{}@{}", trusted.url, canary.url.replace("http://", "")),
+        format!("{} {}", trusted.url, canary.url),
+        format!("{}/..", trusted.url),
+    ] {
+        assert_eq!(refusal(&oidc, &token("a", &issuer, OWN)).await, "token_issuer", "{issuer}");
+    }
+    assert_eq!(
+        canary.connections() + trusted.connections(),
+        0,
+        "nobody is contacted for a name that is not theirs"
+    );
+    assert!(oidc.verify(&token("a", &trusted.url, OWN)).await.is_ok());
+    assert_eq!(canary.connections(), 0);
 }
 
 #[tokio::test]
-async fn an_issuer_that_cannot_be_reached_asks_to_come_back() {
+async fn j31_an_issuer_that_cannot_be_reached_asks_to_come_back() {
     let site = Site::start(|_, _| super::testing::http("500 Oh", "", "")).await;
     let oidc = oidc(&[row(&site.url)]);
     let failure = oidc.verify(&token("a", &site.url, OWN)).await.err().unwrap();
@@ -75,4 +92,16 @@ async fn uploaded_keys_verify_without_network() {
     let oidc = oidc(&[row]);
     assert!(oidc.verify(&token("a", "https://issuer.invalid", OWN)).await.is_ok());
     assert_eq!(refusal(&oidc, &token("b", "https://issuer.invalid", OWN)).await, "token_key");
+}
+
+#[tokio::test]
+async fn j29_of_two_keys_with_one_id_the_first_counts() {
+    let (own, mut other) = (jwk("a"), jwk("a"));
+    other["e"] = json!("AQAD");
+    for (keys, refused) in [([&own, &other], None), ([&other, &own], Some("token_signature"))] {
+        let mut row = row("https://issuer.invalid");
+        row["jwks"] = json!({"keys": keys});
+        let verified = oidc(&[row]).verify(&token("a", "https://issuer.invalid", OWN)).await;
+        assert_eq!(verified.err().map(|failure| failure.code.as_str()), refused);
+    }
 }

@@ -206,6 +206,9 @@ async fn bodies_that_postgresql_or_another_parser_would_read_differently_are_ref
         r#"{"vaultId":"v\u0000"}"#,
         r#"{"vaultId":"\ud800"}"#,
         r#"{"vaultId":"v","x":1e400}"#,
+        r#"["v","s","t"]"#,
+        r#""v""#,
+        "null",
         &deep,
     ] {
         for path in [
@@ -227,6 +230,16 @@ async fn bodies_that_postgresql_or_another_parser_would_read_differently_are_ref
     }
     let not_utf8 = send(signed_in("POST", "/api/vault/oidc/policies").body(b"{\"vaultId\":\"\xff\"}")).await;
     assert_eq!(not_utf8.code(), "bad_request");
+}
+
+#[tokio::test]
+async fn an_encoded_body_is_refused_before_the_token_is_looked_at() {
+    for path in ["/api/vault/oidc", "/api/vault/oidc/policies", "/api/vaults/v/sync"] {
+        let reply =
+            send(request().method("POST").path(path).header("content-encoding", "gzip").body("{}")).await;
+        assert_eq!((reply.status, reply.code()), (415, "body_encoded"), "{path}");
+        assert_eq!(reply.error(), "the request's body is encoded as `gzip`");
+    }
 }
 
 #[tokio::test]

@@ -129,13 +129,16 @@ failures! {
     // Requests.
     BadRequest = "bad_request", 400, USAGE, "{reason}", "";
     BodyTooLarge = "body_too_large", 413, USAGE, "the request's body is larger than {limit}", "";
+    BodyEncoded = "body_encoded", 415, FAILURE, "the request's body is encoded as `{encoding}`", "send it as it is, without `Content-Encoding`";
+    HeadTooLarge = "head_too_large", 431, FAILURE, "the request's head is larger than 64 KiB, has more than 100 headers, or announces too large a body", "";
     NotFound = "not_found", 404, FAILURE, "there is nothing at `{path}`", "";
-    MethodNotAllowed = "method_not_allowed", 405, USAGE, "`{method}` is not allowed here", "";
+    MethodNotAllowed = "method_not_allowed", 405, USAGE, "`{method}` is not allowed here", "this path takes {allowed}";
     RequestTimeout = "request_timeout", 408, UNAVAILABLE, "the request took too long to arrive", "";
     NotImplemented = "not_implemented", 501, FAILURE, "{reason}", "";
     // A snapshot that a client keeps would outlive every revocation.
     IsolationLevel = "isolation_level", 503, UNAVAILABLE, "the gateway's transactions are not `read committed`", "have the DBA run: alter role <gateway login> set default_transaction_isolation = 'read committed'";
     ReadOnly = "read_only", 503, UNAVAILABLE, "the database is read-only right now", "try again in a moment";
+    Busy = "busy", 503, UNAVAILABLE, "the gateway is reading as many large requests as it has memory for", "try again in a moment";
     Unavailable = "unavailable", 503, UNAVAILABLE, "the database does not answer right now", "try again in a moment";
     Internal = "internal", 500, UNAVAILABLE, "something went wrong on the server", "the server's log has the request id";
 }

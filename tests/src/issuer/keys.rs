@@ -171,6 +171,14 @@ impl KeyRing {
         Ok(format!("{message}.{}", encode(&signature)))
     }
 
+    /// A token of the current key over exactly these bytes.
+    pub(super) fn sign_bytes(&self, payload: &[u8]) -> Result<String> {
+        let key = &self.keys[0];
+        let header = json!({ "typ": "JWT", "alg": key.algorithm.as_str(), "kid": key.id }).to_string();
+        let message = format!("{}.{}", encode(header.as_bytes()), encode(payload));
+        Ok(format!("{message}.{}", encode(&key.signature(key.algorithm, message.as_bytes())?)))
+    }
+
     fn hmac_secret(&self, key: SignWith) -> Result<Vec<u8>> {
         let pair = &self.keys[0].pair;
         Ok(match key {

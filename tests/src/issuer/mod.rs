@@ -178,6 +178,11 @@ impl Issuer {
         self.state.mint(request)
     }
 
+    /// Signs a payload that may not even be text.
+    pub fn sign_bytes(&self, provider: Provider, payload: &[u8]) -> Result<String> {
+        self.state.keys(provider).sign_bytes(payload)
+    }
+
     /// The keys as they are published now.
     #[must_use]
     pub fn jwks(&self, provider: Provider) -> Value {

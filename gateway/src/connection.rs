@@ -1,0 +1,200 @@
+//! One connection: its requests, their ids and their times, and how it ends.
+//!
+//! HTTP/1.1, fixed and not guessed from the first bytes, because nothing limits how long the guessing may wait.
+
+mod stream;
+mod watched;
+
+use crate::config::Settings;
+use crate::reply::{Summary, malformed, too_slow};
+use crate::request::{Origin, bad};
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use lpm_core::failure::{Code, Failure};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use stream::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::{Instrument, debug, error_span, info};
+use uuid::Uuid;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+use watched::Watched;
+
+/// Largest head of a request that hyper buffers.
+const MAX_HEAD: usize = 64 * 1024;
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+pub(crate) type Filters = BoxedFilter<(Response,)>;
+
+/// What every connection shares.
+pub(crate) struct Http {
+    builder: http1::Builder,
+    filters: Filters,
+    request_timeout: Duration,
+}
+
+impl Http {
+    pub(crate) fn new(settings: &Settings, filters: Filters) -> Self {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(settings.header_timeout)
+            .max_buf_size(MAX_HEAD)
+            // A caller who has nothing more to say still waits for the answer.
+            .half_close(true);
+        Self { builder, filters, request_timeout: settings.request_timeout }
+    }
+
+    /// Answers until either side has enough; `stopping` changes when the gateway is to end.
+    pub(crate) async fn serve<I>(&self, socket: I, peer: SocketAddr, mut stopping: watch::Receiver<bool>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
+        let (filters, limit) =
+            (TowerToHyperService::new(warp::service(self.filters.clone())), self.request_timeout);
+        let address = peer.ip().to_canonical().to_string();
+        let service = service_fn(|request| request_in_time(filters.clone(), limit, address.clone(), request));
+        let socket = TokioIo::new(Stream::new(socket, limit));
+        let mut connection = self.builder.serve_connection(socket, service);
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            _ = stopping.changed() => {
+                Pin::new(&mut connection).graceful_shutdown();
+                (&mut connection).await
+            }
+        };
+        let parts = connection.into_parts();
+        let last_words = match ended {
+            Ok(()) => None,
+            Err(error) => {
+                debug!(%error, "A connection broke");
+                let Some(failure) = refusal(&error, !parts.read_buf.is_empty()) else { return };
+                Some(last_words(failure))
+            }
+        };
+        let mut stream = parts.io.into_inner();
+        let linger = !*stopping.borrow();
+        // Whoever has gone away needs no end.
+        let _ = timeout(limit, stream.end(last_words.as_deref(), linger)).await;
+    }
+}
+
+/// What hyper could not read, where somebody may wait for an answer: a connection on which no head has begun
+/// is closed without one.
+fn refusal(error: &hyper::Error, begun: bool) -> Option<Failure> {
+    if error.is_parse_too_large() {
+        Some(Code::HeadTooLarge.into())
+    } else if error.is_parse() {
+        Some(bad("the request is not well-formed HTTP/1.1"))
+    } else if begun && error.is_timeout() {
+        Some(Code::RequestTimeout.into())
+    } else if begun && error.is_incomplete_message() {
+        Some(bad("the request's head ended early"))
+    } else {
+        None
+    }
+}
+
+/// The whole response to a head that hyper could not read, as bytes.
+fn last_words(failure: Failure) -> Vec<u8> {
+    let began = Instant::now();
+    let body = failure.body();
+    let response = finish(malformed(failure), Uuid::now_v7(), began);
+    let mut bytes =
+        format!("HTTP/1.1 {}\r\ncontent-length: {}\r\n", response.status(), body.len()).into_bytes();
+    for (name, value) in response.headers() {
+        bytes.extend_from_slice(name.as_ref());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(body.as_bytes());
+    bytes
+}
+
+/// One request: gives it its id and has it answered in time.
+async fn request_in_time<S>(
+    filters: S,
+    limit: Duration,
+    address: String,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible>
+where
+    S: Service<Request<Watched>, Response = Response, Error = Infallible>,
+{
+    let began = Instant::now();
+    let origin = Origin::new(Some(address));
+    let id = origin.id;
+    if let Err(failure) = well_formed(&request) {
+        return Ok(finish(malformed(failure), id, began));
+    }
+    let (mut request, rest) = Watched::of(request);
+    request.extensions_mut().insert(origin);
+    let span = error_span!("request", request.id = %id);
+    let mut response = match timeout(limit, filters.call(request)).instrument(span).await {
+        Ok(Ok(response)) => response,
+        Err(_) => too_slow(),
+    };
+    if !rest.is_read() {
+        // hyper will not read on, and a caller who did not know could send the next request to nobody
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(finish(response, id, began))
+}
+
+/// What hyper lets through and HTTP does not: somebody in front of the gateway may have read it differently.
+fn well_formed<B>(request: &Request<B>) -> Result<(), Failure> {
+    let headers = request.headers();
+    if !request.uri().path().starts_with('/') {
+        return Err(bad("the request's target is not a path"));
+    }
+    match only(headers, HOST) {
+        Ok(None) if request.version() < Version::HTTP_11 => {}
+        Ok(Some(host)) if host.is_empty() || Authority::try_from(host.as_bytes()).is_ok() => {}
+        _ => return Err(bad("the request needs one `Host` header, with the name of a host")),
+    }
+    match only(headers, TRANSFER_ENCODING) {
+        Ok(None) => Ok(()),
+        Ok(Some(coding)) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(bad("the request's `Transfer-Encoding` is not `chunked`")),
+    }
+}
+
+/// The only header of this name; an error where there are several.
+fn only(headers: &HeaderMap, name: HeaderName) -> Result<Option<&HeaderValue>, ()> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        _ => Err(()),
+    }
+}
+
+/// Gives a response its request's id, and says in the log how the request went.
+fn finish(mut response: Response, id: Uuid, began: Instant) -> Response {
+    if let Ok(value) = HeaderValue::try_from(id.to_string()) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let summary = response.extensions_mut().remove::<Summary>();
+    let (route, code) = summary.map_or(("(none)", None), |summary| (summary.route, summary.code));
+    let latency = began.elapsed().as_micros();
+    info!(
+        request.id = %id,
+        http.route = route,
+        http.status = response.status().as_u16(),
+        code = code.as_deref().unwrap_or("ok"),
+        latency_us = u64::try_from(latency).unwrap_or(u64::MAX),
+        "Answered"
+    );
+    response
+}

@@ -1,0 +1,112 @@
+//! A connection for the time of one request, and what becomes of it after.
+//!
+//! It goes back to the pool only in a known state. Who waited long enough is answered at once; the connection
+//! then has the server cancel what is under way, and comes back or is closed. Closing it alone would leave a
+//! backend behind that nothing bounds: `statement_timeout` ends before the commit, which may wait for a
+//! synchronous standby for ever, and every request would leave one more.
+
+use super::connect::Canceller;
+use super::error::DbError;
+use crate::reply::Answer;
+use deadpool_postgres::{Object, Pool};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a cancelled statement may take to end, and the request to cancel to arrive.
+const GRACE: Duration = Duration::from_secs(2);
+/// A request sends two statements at most, and each may be waiting.
+const STATEMENTS: usize = 2;
+
+/// Where connections come from.
+#[derive(Clone)]
+pub(super) struct Leases {
+    pool: Pool,
+    canceller: Canceller,
+    patience: Duration,
+}
+
+impl Leases {
+    /// Statements that take longer than `patience` have hung.
+    pub(super) fn new(pool: Pool, canceller: Canceller, patience: Duration) -> Self {
+        Self { pool, canceller, patience }
+    }
+
+    /// A connection that nobody else uses.
+    pub(super) async fn take(&self) -> Result<Lease, DbError> {
+        let object = Some(self.pool.get().await?);
+        Ok(Lease { object, leases: self.clone(), patience: self.patience })
+    }
+
+    /// Closes a connection, and those that lie idle with it: what ended this one (a lost network, a machine that
+    /// was replaced, a primary that became a standby) has ended them too, and each would cost a request to find out.
+    fn give_up(&self, object: Object) {
+        drop(Object::take(object));
+        self.pool.retain(|_, _| false);
+    }
+
+    /// Waits for what is under way, then has it cancelled.
+    async fn wind_up(&self, object: Object, patience: Duration) {
+        if is_idle(&object, patience).await {
+            return;
+        }
+        for _ in 0..STATEMENTS {
+            // The server does not say whether there was anything to cancel, only that it has read the request.
+            if !matches!(timeout(GRACE, self.canceller.cancel(&object)).await, Ok(Ok(()))) {
+                break;
+            }
+            if is_idle(&object, GRACE).await {
+                return;
+            }
+        }
+        self.give_up(object);
+    }
+}
+
+/// Has everything that was sent been answered in time? A Sync is answered behind it all.
+async fn is_idle(object: &Object, patience: Duration) -> bool {
+    !patience.is_zero() && matches!(timeout(patience, object.check_connection()).await, Ok(Ok(())))
+}
+
+/// A connection for the time of one request.
+pub(super) struct Lease {
+    object: Option<Object>,
+    leases: Leases,
+    /// How long what is under way may still take when nobody waits for it any more.
+    patience: Duration,
+}
+
+impl Lease {
+    /// What `work` finds, unless that takes too long.
+    pub(super) async fn answer(
+        mut self,
+        work: impl AsyncFnOnce(&Object) -> Result<Answer, DbError>,
+    ) -> Result<Answer, DbError> {
+        let Some(object) = &self.object else { return Err(DbError::NoAnswer) };
+        let Ok(answer) = timeout(self.patience, work(object)).await else {
+            self.patience = Duration::ZERO;
+            return Err(DbError::NoAnswer);
+        };
+        let Some(object) = self.object.take() else { return answer };
+        match &answer {
+            Err(error) if error.lost_connection() => self.leases.give_up(object),
+            Err(error) if error.spoils_connection() => drop(Object::take(object)),
+            // A server that has become a standby is left, so that the next connection looks for the primary.
+            Ok(answer) if answer.status == 503 && answer.code().as_deref() == Some("read_only") => {
+                self.leases.give_up(object);
+            }
+            _ => {}
+        }
+        answer
+    }
+}
+
+impl Drop for Lease {
+    /// Something is still under way: it took too long, or the caller hung up. Waiting for it costs less than a new
+    /// backend, which is what an attacker would be after.
+    fn drop(&mut self) {
+        let Some(object) = self.object.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (leases, patience) = (self.leases.clone(), self.patience);
+        runtime.spawn(async move { leases.wind_up(object, patience).await });
+    }
+}

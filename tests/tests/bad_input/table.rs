@@ -1,0 +1,191 @@
+//! Every route of the gateway, with what it takes. What is not in here is not tested, so the table is compared with
+//! the sources and with what the gateway itself says of its paths.
+
+use crate::world::World;
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Who a route lets in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// Whoever asks.
+    Anyone,
+    /// An account that may read.
+    Reader,
+    /// An account that may change something.
+    Writer,
+    /// The bearer of an exchanged CI token.
+    Job,
+    /// The bearer of an OIDC token, which stands in the body.
+    Oidc,
+}
+
+/// One route.
+pub(crate) struct Route {
+    /// Method and path, as the gateway's sources and its log have them.
+    pub(crate) name: &'static str,
+    pub(crate) query: &'static str,
+    pub(crate) identity: Identity,
+    pub(crate) body: Option<Body>,
+}
+
+/// What stands in a route's body.
+pub(crate) struct Body {
+    /// A good one, with every member that has a type of its own.
+    pub(crate) valid: fn(&World) -> Result<Value>,
+    /// Its largest size, in bytes.
+    pub(crate) limit: usize,
+    /// Members that may be missing; null says the same.
+    pub(crate) optional: &'static [&'static str],
+    /// Members that must be there.
+    pub(crate) required: &'static [&'static str],
+}
+
+const PUSH: usize = 15 * 1024 * 1024;
+const SMALL: usize = 64 * 1024;
+
+/// Every route, in an order in which one good request to each succeeds.
+pub(crate) const ROUTES: [Route; 18] = [
+    get("GET /healthz", "", Identity::Anyone),
+    get("GET /readyz", "", Identity::Anyone),
+    get("GET /api/registry/health", "", Identity::Anyone),
+    get("GET /api/vaults", "", Identity::Reader),
+    get("GET /api/vaults/{vault}/sync", "", Identity::Reader),
+    get("GET /api/vaults/{vault}/audit", "", Identity::Reader),
+    Route {
+        name: "POST /api/vaults/{vault}/sync",
+        query: "",
+        identity: Identity::Writer,
+        body: Some(Body {
+            valid: |world| {
+                let mut push = world.fresh_push()?;
+                push["force"] = true.into();
+                push["expectedVersion"] = 1.into();
+                push["name"] = "web".into();
+                push["schema"] = json!({"version": 2, "envConfig": {"dev": {"canonical": "development"}}});
+                Ok(push)
+            },
+            limit: PUSH,
+            optional: &["expectedVersion", "name", "schema"],
+            required: &["encryptedBlob", "wrappedKey"],
+        }),
+    },
+    Route {
+        name: "POST /api/vault/oidc/policies",
+        query: "",
+        identity: Identity::Writer,
+        body: Some(Body {
+            valid: |world| Ok(world.policy()),
+            limit: SMALL,
+            optional: &["allowForks"],
+            required: &["vaultId", "provider", "subject", "allowedBranches", "allowedEnvironments"],
+        }),
+    },
+    get("GET /api/vault/oidc/policies", "?vaultId={vault}", Identity::Reader),
+    get("GET /api/vault/oidc/escrow-key", "", Identity::Reader),
+    Route {
+        name: "POST /api/vault/oidc/escrow",
+        query: "",
+        identity: Identity::Writer,
+        body: Some(Body {
+            valid: |world| Ok(world.escrow()),
+            limit: SMALL,
+            optional: &[],
+            required: &["vaultId", "wrappingKeyHex"],
+        }),
+    },
+    Route {
+        name: "POST /api/vault/oidc/explain",
+        query: "",
+        identity: Identity::Reader,
+        body: Some(Body {
+            valid: |world| {
+                Ok(json!({"vaultId": world.vault, "env": "production", "oidcToken": world.oidc_token()?}))
+            },
+            limit: SMALL,
+            optional: &["env"],
+            required: &["vaultId", "oidcToken"],
+        }),
+    },
+    oidc("POST /api/vault/oidc"),
+    get("GET /api/vaults/{vault}/ci-pull", "?env=production", Identity::Job),
+    oidc("POST /api/vault/oidc/pull"),
+    Route {
+        name: "POST /api/vault/oidc/repin",
+        query: "",
+        identity: Identity::Writer,
+        body: Some(Body {
+            valid: |world| Ok(json!({"vaultId": world.vault, "subject": "repo:acme/web"})),
+            limit: SMALL,
+            optional: &[],
+            required: &["vaultId", "subject"],
+        }),
+    },
+    get("DELETE /api/vault/oidc/policies/{policy}", "", Identity::Writer),
+    get("DELETE /api/vault/oidc/escrow", "?vaultId={vault}", Identity::Writer),
+];
+
+const fn get(name: &'static str, query: &'static str, identity: Identity) -> Route {
+    Route { name, query, identity, body: None }
+}
+
+const fn oidc(name: &'static str) -> Route {
+    let body = Body {
+        valid: |world| {
+            let owner = world.owner.as_str();
+            Ok(
+                json!({"vaultId": world.vault, "env": "production", "owner": owner, "oidcToken": world.oidc_token()?}),
+            )
+        },
+        limit: SMALL,
+        optional: &["env", "owner"],
+        required: &["vaultId", "oidcToken"],
+    };
+    Route { name, query: "", identity: Identity::Oidc, body: Some(body) }
+}
+
+/// The routes that read a body.
+pub(crate) fn with_body() -> impl Iterator<Item = (&'static Route, &'static Body)> {
+    ROUTES.iter().filter_map(|route| Some((route, route.body.as_ref()?)))
+}
+
+/// The routes that look at the `Authorization` header.
+pub(crate) fn with_bearer() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().filter(|route| !matches!(route.identity, Identity::Anyone | Identity::Oidc))
+}
+
+impl Route {
+    pub(crate) fn method(&self) -> &'static str {
+        self.name.split_once(' ').map_or("", |(method, _)| method)
+    }
+
+    /// The path with its places not filled in.
+    pub(crate) fn path(&self) -> &'static str {
+        self.name.split_once(' ').map_or("", |(_, path)| path)
+    }
+}
+
+/// Every path with its methods.
+pub(crate) fn paths() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+    let mut paths = BTreeMap::<_, BTreeSet<_>>::new();
+    for route in &ROUTES {
+        paths.entry(route.path()).or_default().insert(route.method());
+    }
+    paths
+}
+
+#[test]
+fn every_route_of_the_gateways_sources_is_in_the_table() -> Result<()> {
+    let sources = include_str!("../../../gateway/src/routes.rs");
+    // A route gives its name where it answers: it is what the log shows of a request.
+    let mut named = BTreeSet::new();
+    for call in sources.split(" answer(").skip(1) {
+        let Some(quoted) = call.trim_start().strip_prefix('"') else { continue };
+        named.insert(quoted.split_once('"').context("a string has two ends")?.0);
+    }
+    assert_eq!(named, ROUTES.iter().map(|route| route.name).collect());
+    // And each is a filter of this type, as is the one that answers 405.
+    assert_eq!(sources.matches("-> route!() {").count(), ROUTES.len() + 1);
+    Ok(())
+}

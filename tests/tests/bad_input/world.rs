@@ -1,0 +1,245 @@
+//! What every request starts from: a vault that a job may pull, and ways to see that nothing has changed.
+
+use crate::table::{Identity, Route};
+use anyhow::{Context, Result, ensure};
+use lpm_core::envelope::{aead, vault};
+use lpm_core::secret::Secret;
+use lpm_tests::database::Database;
+use lpm_tests::escrowed::PAYLOAD;
+use lpm_tests::gateway::{self, Gateway, Reply};
+use lpm_tests::issuer::TokenRequest;
+use lpm_tests::stack::{Seed, Shared, shared};
+use reqwest::header::AUTHORIZATION;
+use reqwest::{Body, Method, RequestBuilder};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+/// Longer than anything here may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Every row that an account can change.
+const ROWS: &str = "select md5(string_agg(row, e'\\n' order by row)) from (
+    select 'account ' || t::text from lpm.account t union all select 'member ' || t::text from lpm.org_member t
+    union all select 'token ' || t::text from lpm.access_token t union all select 'claim ' || t::text from lpm.vault_claim t
+    union all select 'vault ' || t::text from lpm.vault_sync t union all select 'version ' || t::text from lpm.vault_version t
+    union all select 'blob ' || t::text from lpm.blob_seen t union all select 'policy ' || t::text from lpm.oidc_policy t
+    union all select 'pin ' || t::text from lpm.oidc_subject_pin t union all select 'issuer ' || t::text from lpm.oidc_issuer t
+) rows (row)";
+
+/// A vault of `alice` that is open to `main` of `acme/web`, and the gateway that all requests go to.
+pub(crate) struct World {
+    pub(crate) database: Database,
+    pub(crate) gateway: Gateway,
+    pub(crate) vault: String,
+    pub(crate) owner: String,
+    pub(crate) policy: String,
+    alice: String,
+    wrapping_key: Secret,
+    superuser: Client,
+    shared: &'static Shared,
+    _logs: TempDir,
+}
+
+impl World {
+    /// With a gateway as it comes.
+    pub(crate) async fn new() -> Result<Self> {
+        Self::with_gateway(|options| options).await
+    }
+
+    /// With a gateway that is started otherwise.
+    pub(crate) async fn with_gateway(
+        options: impl FnOnce(gateway::Options) -> gateway::Options,
+    ) -> Result<Self> {
+        let shared = shared().await?;
+        let Seed { gateway_login, alice, .. } = shared.seed.clone();
+        let database = shared.cluster.fresh_database(Some(shared.seed.database.name())).await?;
+        let logs = tempfile::tempdir()?;
+        let gateway = options(gateway::Options::new(database.url_as(&gateway_login)))
+            .start(&logs.path().join("gateway.log"))?;
+        let superuser = database.connect().await?;
+        let mut world = Self {
+            database,
+            gateway,
+            vault: Uuid::new_v4().to_string(),
+            owner: String::new(),
+            policy: String::new(),
+            alice,
+            wrapping_key: Secret::new(aead::random::<32>()?.to_vec()),
+            superuser,
+            shared,
+            _logs: logs,
+        };
+        let pushed = world.push(&world.fresh_push()?).await?;
+        ensure!(pushed.status == 201, "push: {}", pushed.text());
+        world.owner = pushed.member("owner");
+        for (path, body) in [("policies", world.policy()), ("escrow", world.escrow())] {
+            let reply =
+                world.gateway.post(&format!("/api/vault/oidc/{path}"), Some(world.alice()), &body).await?;
+            ensure!(reply.status.is_success(), "{path}: {}", reply.text());
+            if path == "policies" {
+                world.policy = reply.member("id");
+            }
+        }
+        // the first grant records the repository's ids, and the later ones change nothing
+        world.ci_token().await?;
+        Ok(world)
+    }
+
+    /// Alice's token.
+    pub(crate) fn alice(&self) -> &str {
+        &self.alice
+    }
+
+    /// A push of a fresh ciphertext, with the members that have to be there.
+    pub(crate) fn fresh_push(&self) -> Result<Value> {
+        let key = Secret::new(aead::random::<32>()?.to_vec());
+        let blob = vault::seal_blob(&key, &aead::random()?, PAYLOAD.as_bytes())?;
+        let wrapped = vault::wrap_key(&self.wrapping_key, &aead::random()?, &key)?;
+        Ok(json!({"encryptedBlob": blob, "wrappedKey": wrapped}))
+    }
+
+    /// A request for a policy as the published client sends it.
+    pub(crate) fn policy(&self) -> Value {
+        json!({"vaultId": self.vault, "provider": "github", "subject": "repo:acme/web",
+               "allowedBranches": ["main"], "allowedEnvironments": ["production"], "allowForks": false})
+    }
+
+    /// A request for escrow as the published client sends it.
+    pub(crate) fn escrow(&self) -> Value {
+        json!({"vaultId": self.vault, "wrappingKeyHex": hex::encode(self.wrapping_key.expose())})
+    }
+
+    /// A fresh OIDC token of the job that may pull.
+    pub(crate) fn oidc_token(&self) -> Result<String> {
+        self.shared.issuer.mint(&TokenRequest::github().repository("acme/web"))
+    }
+
+    /// A fresh CI token of that job.
+    pub(crate) async fn ci_token(&self) -> Result<String> {
+        let body = json!({"oidcToken": self.oidc_token()?, "vaultId": self.vault, "env": "production"});
+        let reply = self.gateway.post("/api/vault/oidc", None, &body).await?;
+        ensure!(reply.status == 200, "exchange: {}", reply.text());
+        Ok(reply.member("token"))
+    }
+
+    async fn push(&self, body: &Value) -> Result<Reply> {
+        let path = format!("/api/vaults/{}/sync", self.vault);
+        self.gateway.post(&path, Some(self.alice()), body).await
+    }
+
+    /// The path with this world's ids.
+    pub(crate) fn path(&self, route: &Route) -> String {
+        route.path().replace("{vault}", &self.vault).replace("{policy}", &self.policy)
+    }
+
+    /// Path and query with this world's ids.
+    pub(crate) fn target(&self, route: &Route) -> String {
+        format!("{}{}", self.path(route), route.query.replace("{vault}", &self.vault))
+    }
+
+    /// A bearer token that the route takes.
+    pub(crate) async fn bearer(&self, route: &Route) -> Result<Option<String>> {
+        Ok(match route.identity {
+            Identity::Anyone | Identity::Oidc => None,
+            Identity::Reader | Identity::Writer => Some(self.alice().to_owned()),
+            Identity::Job => Some(self.ci_token().await?),
+        })
+    }
+
+    /// A request to the route with a good identity, for the caller to spoil and to send.
+    pub(crate) async fn ask(&self, route: &Route) -> Result<RequestBuilder> {
+        let request = self.gateway.request(Method::try_from(route.method())?, &self.target(route));
+        Ok(match self.bearer(route).await? {
+            Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
+            None => request,
+        })
+    }
+
+    /// The answer to this body from somebody whom the route lets in.
+    pub(crate) async fn post(&self, route: &Route, body: impl Into<Body>) -> Result<Reply> {
+        send(self.ask(route).await?.body(body)).await
+    }
+
+    /// What is stored, as one text to compare.
+    pub(crate) async fn rows(&self) -> Result<String> {
+        Ok(self.superuser.query_one(ROWS, &[]).await?.get(0))
+    }
+
+    /// Whether anything is stored or audited under this vault id.
+    pub(crate) async fn knows(&self, vault: &str) -> Result<bool> {
+        let known = "select exists (select from lpm.vault_sync where vault_id = $1)
+                         or exists (select from lpm.vault_claim where vault_id = $1)
+                         or exists (select from lpm.audit_log where vault_id = $1)";
+        Ok(self.superuser.query_one(known, &[&vault]).await?.get(0))
+    }
+
+    /// After whatever came: nothing has changed since `before`, nothing went wrong inside, and honest people and
+    /// jobs are served.
+    pub(crate) async fn has_survived(&self, before: &str) -> Result<()> {
+        assert_eq!(self.rows().await?, before, "something has changed");
+        let log = self.gateway.log();
+        for sign in ["panicked", " ERROR ", " WARN ", "http.status=5"] {
+            assert!(!log.contains(sign), "the gateway's log has `{sign}`:\n{log}");
+        }
+        let mut push = self.fresh_push()?;
+        push["force"] = true.into();
+        let pushed = self.push(&push).await?;
+        ensure!(pushed.status == 200, "push: {}", pushed.text());
+        let pulled =
+            self.gateway.get(&format!("/api/vaults/{}/sync", self.vault), Some(self.alice())).await?;
+        assert_eq!(pulled.member("encryptedBlob"), push["encryptedBlob"]);
+        let body = json!({"oidcToken": self.oidc_token()?, "vaultId": self.vault, "env": "production"});
+        let job = self.gateway.post("/api/vault/oidc/pull", None, &body).await?;
+        assert_eq!(job.json()["vars"]["API_KEY"], lpm_tests::escrowed::SECRET, "{}", job.text());
+        Ok(())
+    }
+
+    /// Waits until something holds of the gateway that has no event.
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Gateway) -> Result<bool>) -> Result<()> {
+        let deadline = Instant::now() + DEADLINE;
+        while !holds(&self.gateway)? {
+            ensure!(Instant::now() < deadline, "never: {what}; the log says:\n{}", self.gateway.log());
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+}
+
+/// The answer, which has to come in time.
+pub(crate) async fn send(request: RequestBuilder) -> Result<Reply> {
+    let response = request.timeout(DEADLINE).send().await?;
+    Reply::read(response).await
+}
+
+/// An error as every published client reads it.
+#[derive(Deserialize)]
+struct Refused {
+    error: String,
+    code: String,
+    hint: Option<String>,
+    // a number in their place would keep `push` from reading the rest
+    status: Option<String>,
+    version: Option<i32>,
+}
+
+/// The reply is a refusal with this status, in the form that every client reads; its machine code.
+pub(crate) fn refused(case: &str, reply: &Reply, status: u16) -> Result<String> {
+    let shown = format!("{case}: {} {}", reply.status, reply.text());
+    assert_eq!(reply.status.as_u16(), status, "{shown}");
+    assert_eq!(reply.header("content-type"), "application/json", "{shown}");
+    assert_eq!(reply.header("cache-control"), "no-store", "{shown}");
+    Uuid::parse_str(&reply.header("x-request-id")).with_context(|| shown.clone())?;
+    let refused: Refused = serde_json::from_slice(&reply.bytes).with_context(|| shown.clone())?;
+    assert!(!refused.error.is_empty() && refused.hint.as_deref() != Some(""), "{shown}");
+    assert!(refused.status.is_none() && refused.version.is_none(), "{shown}");
+    assert!(!refused.error.chars().any(char::is_control), "{shown}");
+    if status == 401 {
+        assert_eq!(reply.header("www-authenticate"), "Bearer", "{shown}");
+    }
+    Ok(refused.code)
+}
