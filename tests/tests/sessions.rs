@@ -89,7 +89,9 @@ async fn a_decision_cannot_be_prepared_and_committed_by_another_session() -> Res
         let request = Uuid::now_v7();
         client.batch_execute("begin").await?;
         alice.decide(&client, request, &vault_id, branch).await?;
-        let error = client.batch_execute("prepare transaction 'decision'").await.unwrap_err();
+        let Err(error) = client.batch_execute("prepare transaction 'decision'").await else {
+            anyhow::bail!("{branch}: it was prepared")
+        };
         let text = error.as_db_error().map(|error| error.message().to_owned()).unwrap_or_default();
         assert_eq!(text, "a transaction that has called lpm_api cannot be prepared", "{branch}");
         client.batch_execute("rollback").await?;

@@ -73,7 +73,7 @@ fn read(child: &mut Child, max: u64, patience: &Patience<'_>) -> Result<Secret, 
     }
 }
 
-/// A descriptor that can be read once the child has ended (pidfd_open(2)).
+/// A descriptor that can be read once the child has ended: `pidfd_open(2)`.
 fn exit_of(child: &Child) -> Result<OwnedFd, String> {
     // SAFETY: takes two numbers; the child has not been waited for, so the id is its own.
     let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) };

@@ -65,7 +65,7 @@ async fn a_missing_member_is_named_on_every_route() -> Result<()> {
     let world = World::new().await?;
     let before = world.rows().await?;
     for (route, body) in with_body() {
-        assert_eq!(refused(route.name, &world.post(route, "{}").await?, 400)?.is_empty(), false);
+        assert!(!refused(route.name, &world.post(route, "{}").await?, 400)?.is_empty(), "{}", route.name);
         for name in body.required {
             let mut spoiled = (body.valid)(&world)?;
             spoiled

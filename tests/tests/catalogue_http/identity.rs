@@ -144,13 +144,13 @@ async fn p16_on_gitlab_the_project_id_decides_whatever_path_and_namespace_say() 
 async fn p16_of_concurrent_first_grants_with_different_ids_exactly_one_identity_is_pinned() -> Result<()> {
     let world = World::new().await?;
     let second = world.another_gateway()?;
-    let subjects: [(Provider, &str, fn(usize) -> TokenRequest); 2] = [
-        (Provider::GitLab, "project:my-group/my-project", |n| {
-            gitlab("my-group/my-project", &(20 + n % 2).to_string())
-        }),
-        (Provider::GitHub, "repo:acme/web", |n| github("acme/web", &(20 + n % 2).to_string(), "7")),
-    ];
-    for (provider, subject, request) in subjects {
+    for provider in [Provider::GitLab, Provider::GitHub] {
+        let (subject, request): (_, fn(usize) -> TokenRequest) = match provider {
+            Provider::GitLab => {
+                ("project:my-group/my-project", |n| gitlab("my-group/my-project", &(20 + n % 2).to_string()))
+            }
+            Provider::GitHub => ("repo:acme/web", |n| github("acme/web", &(20 + n % 2).to_string(), "7")),
+        };
         for round in 0..6 {
             let policy = json!({"provider": provider.as_str(), "subject": subject});
             let vault_id = world.vault_with(&world.alice, &policy).await?;

@@ -13,6 +13,8 @@ use serde_json::json;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+type Arguments<'a> = Vec<&'a (dyn ToSql + Sync)>;
+
 /// Takes texts that differ in case only for one.
 const CASELESS: &str =
     "create collation public.caseless (provider = icu, locale = 'und-u-ks-level2', deterministic = false)";
@@ -106,6 +108,9 @@ async fn names_differ(world: &World, locale: &str) -> Result<()> {
     Ok(())
 }
 
+/// What differs, the call, its arguments, and the statuses that are no grant.
+type Call<'a> = (&'static str, String, Arguments<'a>, &'static [i32]);
+
 #[tokio::test]
 async fn d5_in_a_database_whose_locale_ignores_case_names_differ_by_their_bytes() -> Result<()> {
     let (_cluster, world) = in_locale("und-u-ks-level2").await?;
@@ -154,7 +159,7 @@ async fn d5_an_argument_with_a_collation_that_ignores_case_finds_nothing_more() 
     ] {
         let text = |place: usize| spelling.replace('%', &format!("${place}"));
         let right = &world.alice.issuer;
-        let calls: [(&str, String, Vec<&(dyn ToSql + Sync)>, &[i32]); 11] = [
+        let calls: [Call<'_>; 11] = [
             (
                 "vault",
                 format!("decide(gen_random_uuid(), null, $1, $2, {}, 'production', $4)", text(3)),

@@ -35,7 +35,7 @@ async fn d9_a_hot_standby_refuses_every_request_and_opens_no_grant_of_the_primar
     let (none, vault, production) = (None::<Uuid>, &world.vault_id, "production");
     let policy = json!({"vaultId": vault, "provider": "github", "subject": "repo:a/b", "allowedBranches": [], "allowedEnvironments": []}).to_string();
     let blob = "AAAA:AAAA";
-    let calls: [(&str, Vec<&(dyn ToSql + Sync)>); 17] = [
+    let calls: [(&str, Vec<&(dyn ToSql + Sync)>); 18] = [
         ("open", vec![&granted.request]),
         ("decide", vec![&id, &NONE, issuer, &claims, vault, &production, &none]),
         ("exchange", vec![&id, &NONE, issuer, &claims, vault, &production, &none, &hash]),

@@ -49,6 +49,7 @@ impl Known {
         let (aes, wrapping): ([u8; 32], [u8; 32]) = (aead::random()?, aead::random()?);
         let vault_id = Uuid::new_v4().to_string();
         let blob = seal_blob(&key(&aes), &aead::random()?, PAYLOAD.as_bytes())?;
+        let hash = blob_sha256(&blob)?;
         let wrapped = wrap_key(&key(&wrapping), &aead::random()?, &key(&aes))?;
         let asked: [&(dyn ToSql + Sync); 10] = [
             &Uuid::now_v7(),
@@ -70,10 +71,9 @@ impl Known {
         world.value(&format!(
             "insert into lpm.vault_sync (vault_id, org_id, version, encrypted_blob, blob_sha256)
              values ('org-vault', '{org}', 1, '{blob}', decode('{}', 'hex')) returning 1",
-            hex::encode(blob_sha256(&blob)?)
+            hex::encode(hash)
         ))?;
         let alice = world.value("select id from lpm.account")?.parse()?;
-        let hash = blob_sha256(&blob)?;
         let server = (cluster, issuer);
         Ok(Self {
             world,
@@ -277,11 +277,7 @@ async fn a_sealed_escrow_for_something_else_is_refused_and_the_old_one_stays() -
     assert_eq!(put(&good()?).await?, (200, String::new()));
     let stored = "select concat_ws(' ', escrow_kind, ci_escrow_wrapping_key) from lpm.vault_sync where user_id is not null";
     let before = world.value(stored)?;
-    let one = {
-        let mut one = [0; 32];
-        one[0] = 1;
-        one
-    };
+    let one = std::array::from_fn(|place| u8::from(place == 0));
     let (invalid, unknown, wrong) =
         ((400, "escrow_invalid"), (409, "escrow_key_unknown"), (409, "escrow_wrong_key"));
     for (case, sealed, expected) in [
