@@ -6,7 +6,7 @@
 use crate::db::{CiRequest, Db};
 use crate::oidc::Oidc;
 use crate::reply::{Answer, Refusal};
-use crate::request::{Limit, PUSH_BODY, Request, SMALL_BODY, Segment, bad, name, short, typed};
+use crate::request::{Limit, PUSH_BODY, Request, SMALL_BODY, Segment, bad, name, object, short, typed};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lpm_core::bearer::{self, Kind};
@@ -14,7 +14,6 @@ use lpm_core::envelope::aead;
 use lpm_core::envelope::escrow::{EscrowKind, seal_escrow_random};
 use lpm_core::envelope::keyring::KeyId;
 use lpm_core::failure::{Code, Failure};
-use lpm_core::json;
 use lpm_core::secret::Secret;
 use lpm_core::token::Verified;
 use lpm_core::wire::{EscrowKeyReply, EscrowRequest, ExchangeRequest, ExplainRequest, PushRequest};
@@ -73,7 +72,7 @@ pub(crate) async fn audit(gateway: Arc<Gateway>, request: Request, vault: Segmen
 /// Creates a policy. The extension reads the body: there is one parser of policies.
 pub(crate) async fn create_policy(gateway: Arc<Gateway>, mut request: Request) -> Outcome {
     let (account, body) = request.account_and_body(SMALL_BODY).await?;
-    json::check(body.expose(), &json::Limits::BODY).map_err(|error| error.failure())?;
+    object(&body)?;
     let body = body.expose_str().ok_or_else(|| bad("the request's body is not UTF-8"))?;
     Ok(gateway.db.create_policy(&request.origin, &account, body).await?)
 }

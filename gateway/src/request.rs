@@ -288,13 +288,19 @@ fn too_large(limit: Limit) -> Failure {
     Failure::new(Code::BodyTooLarge).with("limit", limit.text)
 }
 
-/// A body of strict JSON with the fields of `T`. A refusal never repeats a value: bodies hold secrets.
-pub(crate) fn typed<T: DeserializeOwned>(body: &Secret) -> Result<T, Failure> {
+/// Checks that a body is one object of strict JSON.
+pub(crate) fn object(body: &Secret) -> Result<(), Failure> {
     json::check(body.expose(), &json::Limits::BODY).map_err(|error| error.failure())?;
     // serde takes an array for a struct as well, its items for the fields in their order.
     if !body.expose().trim_ascii_start().starts_with(b"{") {
         return Err(bad("the request's body must be a JSON object"));
     }
+    Ok(())
+}
+
+/// A body of strict JSON with the fields of `T`. A refusal never repeats a value: bodies hold secrets.
+pub(crate) fn typed<T: DeserializeOwned>(body: &Secret) -> Result<T, Failure> {
+    object(body)?;
     serde_json::from_slice(body.expose()).map_err(|error| {
         let text = error.to_string();
         let reason = match text.split_once(" at line ") {

@@ -176,10 +176,11 @@ async fn the_scheme_is_read_in_any_case() {
 
 #[tokio::test]
 async fn too_large_a_body_is_refused_before_the_token_is_looked_at() {
-    for (path, size, limit) in [
-        ("/api/vault/oidc/policies", 64 * 1024, "64 KiB"),
-        ("/api/vault/oidc", 64 * 1024, "64 KiB"),
-        ("/api/vaults/v/sync", 15 * 1024 * 1024, "15 MiB"),
+    // a large push is read for an account that the database knows only, and here is none
+    for (path, size, limit, no_json) in [
+        ("/api/vault/oidc/policies", 64 * 1024, "64 KiB", 400),
+        ("/api/vault/oidc", 64 * 1024, "64 KiB", 400),
+        ("/api/vaults/v/sync", 15 * 1024 * 1024, "15 MiB", 503),
     ] {
         let body = "x".repeat(size + 1);
         let announced = request().method("POST").path(path).header("content-length", body.len()).body(&body);
@@ -189,7 +190,7 @@ async fn too_large_a_body_is_refused_before_the_token_is_looked_at() {
         let unannounced = send(signed_in("POST", path).body(&body)).await;
         assert_eq!(unannounced.status, 413, "{path}");
         let fits = send(signed_in("POST", path).body(&body[1..])).await;
-        assert_eq!(fits.status, 400, "{path}: as large as allowed, but no JSON");
+        assert_eq!(fits.status, no_json, "{path}: as large as allowed, but no JSON");
     }
 }
 
