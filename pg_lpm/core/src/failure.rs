@@ -2,9 +2,9 @@
 //!
 //! SQL names a failure by its code, the gateway turns it into a reply, the command line into an exit
 //! code. Nothing else in the product maps failures. Texts name the thing and the reason, hints the next
-//! step; `{name}` stands for an argument, `{name|word}` for the same as one word of a shell. Arguments
-//! come from callers, so they are shortened and their control characters escaped before they reach a
-//! text, a log or an audit row.
+//! step; `{name}` stands for an argument, `{name|word}` for the same as one word of a shell, and
+//! `{name|literal}` as a string of SQL. Arguments come from callers, so they are shortened and their
+//! control characters escaped before they reach a text, a log or an audit row.
 
 use serde::Serialize;
 use std::fmt;
@@ -47,7 +47,7 @@ failures! {
     TokenTooLarge = "token_too_large", 401, DENIED, "the OIDC token is larger than 16 KiB", "";
     TokenHeader = "token_header", 401, DENIED, "the OIDC token's header is not acceptable: {reason}", "";
     TokenAlgorithm = "token_algorithm", 401, DENIED, "the issuer is not trusted with the signature algorithm `{algorithm}`", "a DBA can allow more with `select lpm.trust_issuer(…, algorithms => …)`";
-    TokenIssuer = "token_issuer", 401, DENIED, "the issuer `{issuer}` is not trusted here", "a DBA can trust it with `select lpm.trust_issuer('github' or 'gitlab', '{issuer}')`";
+    TokenIssuer = "token_issuer", 401, DENIED, "the issuer `{issuer}` is not trusted here", "a DBA can trust it with `select lpm.trust_issuer('github' or 'gitlab', {issuer|literal})`";
     TokenKey = "token_key", 401, DENIED, "the issuer publishes no key with the token's key id", "if the issuer has just rotated its keys, try again in a minute";
     TokenSignature = "token_signature", 401, DENIED, "the OIDC token's signature does not hold", "request a fresh token from the CI provider and pass it unchanged";
     TokenExpired = "token_expired", 401, DENIED, "the OIDC token has expired", "request the token in the step that uses it; if it was fresh, check the runner's clock";
@@ -77,7 +77,7 @@ failures! {
     RefNotProtected = "ref_not_protected", 403, DENIED, "the ref `{ref}` is not protected", "protect the branch or tag at the provider";
     RunnerNotAllowed = "runner_not_allowed", 403, DENIED, "a `{runner}` runner is not allowed to pull", "run the job on the kind of runner that the policy names";
     AudienceNotAllowed = "audience_not_allowed", 403, DENIED, "the audience `{audience}` is not allowed by the policy", "pull with this server's own `lpm`";
-    PlanCiPull = "plan_ci_pull", 403, DENIED, "Vault CI pull requires a Pro or Org plan", "a DBA sets plans with `select lpm.set_plan('{owner}', 'pro')`";
+    PlanCiPull = "plan_ci_pull", 403, DENIED, "Vault CI pull requires a Pro or Org plan", "a DBA sets plans with `select lpm.set_plan({owner|literal}, 'pro')`";
     EscrowOff = "escrow_off", 403, DENIED, "CI escrow is off for this vault", "on a machine that has the vault: `lpm env oidc allow` (published 0.28: `lpm use vars oidc allow`)";
     NeverPushed = "never_pushed", 404, FAILURE, "the vault has a policy but was never pushed", "on a machine that has the vault: `lpm env push` (published 0.28: `lpm use vars push`)";
     NoEscrowKey = "no_escrow_key", 503, UNAVAILABLE, "the server has no escrow key loaded", "a DBA finds the reason with `select * from lpm.health`";
@@ -97,15 +97,15 @@ failures! {
     // Accounts and their tokens.
     Unauthorized = "unauthorized", 401, DENIED, "no valid token", "set LPM_TOKEN to a token made with `select lpm.create_token('you', name => 'laptop')`";
     TokenScope = "token_scope", 403, DENIED, "this token may only {allowed}", "use a token with scope `all`";
-    PlanSync = "plan_sync", 403, DENIED, "Vault sync requires a Pro or Org plan", "a DBA sets plans with `select lpm.set_plan('{owner}', 'pro')`";
-    PlanCiEscrow = "plan_ci_escrow", 403, DENIED, "CI escrow requires a Pro or Org plan", "a DBA sets plans with `select lpm.set_plan('{owner}', 'pro')`";
-    PlanOrgPolicy = "plan_org_policy", 403, DENIED, "Org-scoped policies require an Org plan", "a DBA sets plans with `select lpm.set_plan('{owner}', 'org')`";
+    PlanSync = "plan_sync", 403, DENIED, "Vault sync requires a Pro or Org plan", "a DBA sets plans with `select lpm.set_plan({owner|literal}, 'pro')`";
+    PlanCiEscrow = "plan_ci_escrow", 403, DENIED, "CI escrow requires a Pro or Org plan", "a DBA sets plans with `select lpm.set_plan({owner|literal}, 'pro')`";
+    PlanOrgPolicy = "plan_org_policy", 403, DENIED, "Org-scoped policies require an Org plan", "a DBA sets plans with `select lpm.set_plan({owner|literal}, 'org')`";
 
     // Vaults.
     VaultUnknown = "vault_unknown", 404, FAILURE, "no vault `{vault}` of yours", "push it first: `lpm env push` (published 0.28: `lpm use vars push`)";
     VersionConflict = "version_conflict", 409, FAILURE, "the server has version {version} of this vault, not {expected}: pull and reconcile before you push, or push with `--force`", "`lpm env pull`, then `lpm env push` (published 0.28: `lpm use vars pull`, then `push`)";
     VersionExpected = "version_expected", 409, FAILURE, "the server already has version {version} of this vault: pull first, or push with `--force`", "`lpm env pull`, then `lpm env push` (published 0.28: `lpm use vars pull`, then `push`)";
-    VaultClaimed = "vault_claimed", 409, FAILURE, "the vault id `{vault}` belongs to someone else, so you cannot open it to CI", "take a new id with `lpm env new-id`, or have a DBA run `select lpm.transfer_vault('{vault}', '{owner}')`";
+    VaultClaimed = "vault_claimed", 409, FAILURE, "the vault id `{vault}` belongs to someone else, so you cannot open it to CI", "take a new id with `lpm env new-id`, or have a DBA run `select lpm.transfer_vault({vault|literal}, {owner|literal})`";
     ClaimRateLimited = "claim_rate_limited", 429, UNAVAILABLE, "too many vault ids claimed without a push", "push one of them, or wait until they lapse (24 hours)";
     BlobKnown = "blob_known", 409, FAILURE, "this ciphertext is already stored for another vault", "push from the machine that has the vault: every push encrypts anew";
     BlobInvalid = "blob_invalid", 400, USAGE, "`{field}` is not {expected}", "";
@@ -119,7 +119,7 @@ failures! {
     // Policies.
     ProviderUnsupported = "provider_unsupported", 400, USAGE, "the provider `{provider}` is not supported: use `github` or `gitlab`", "{why}";
     PolicyInvalid = "policy_invalid", 400, USAGE, "the policy's `{field}` {reason}", "{next}";
-    IssuerNotTrusted = "issuer_not_trusted", 400, USAGE, "the issuer `{issuer}` is not trusted here as `{provider}`", "a DBA can trust it with `select lpm.trust_issuer('{provider}', '{issuer}')`";
+    IssuerNotTrusted = "issuer_not_trusted", 400, USAGE, "the issuer `{issuer}` is not trusted here as `{provider}`", "a DBA can trust it with `select lpm.trust_issuer({provider|literal}, {issuer|literal})`";
     SubjectUnknown = "subject_unknown", 404, FAILURE, "no policy of this vault names `{subject}`", "`lpm env oidc list` shows the subjects";
     PinnedOtherwise = "pinned_otherwise", 409, FAILURE, "`{subject}` is already pinned to the id {id}", "if the repository was re-created or transferred on purpose: `lpm env oidc repin {subject}`";
     TooManyPolicies = "too_many_policies", 409, FAILURE, "the vault `{vault}` has {limit} policies, and cannot have more", "revoke those that nobody needs: `lpm env oidc list`, then `lpm env oidc revoke <id>`";
@@ -238,9 +238,13 @@ impl Failure {
         while let Some((before, after)) = rest.split_once('{') {
             let Some((name, tail)) = after.split_once('}') else { break };
             out.push_str(before);
-            let (name, quoted) = name.strip_suffix("|word").map_or((name, false), |name| (name, true));
+            let (name, form) = name.split_once('|').unwrap_or((name, ""));
             if let Some((_, value)) = self.args.iter().find(|(key, _)| key == name) {
-                if quoted { out.push_str(&shell_word(value)) } else { out.push_str(value) }
+                match form {
+                    "word" => out.push_str(&shell_word(value)),
+                    "literal" => out.push_str(&format!("'{}'", value.replace('\'', "''"))),
+                    _ => out.push_str(value),
+                }
             }
             rest = tail;
         }
@@ -275,23 +279,34 @@ pub fn shell_word(text: &str) -> String {
     }
 }
 
-/// `text` cut to [`MAX_ARGUMENT`] bytes at a character boundary, with control characters escaped.
-///
-/// Bidirectional and other invisible formatting characters are escaped too: they reorder what a
-/// terminal or an audit page shows.
+/// `text` as [`visible`] shows it, cut to [`MAX_ARGUMENT`] bytes at a character boundary.
 #[must_use]
 pub fn presentable(text: &str) -> String {
     let mut out = String::new();
-    for c in text.chars() {
-        let hidden = c.is_control()
-            || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}');
-        let piece = if hidden { c.escape_unicode().to_string() } else { c.to_string() };
+    for piece in text.chars().map(shown) {
         if out.len() + piece.len() > MAX_ARGUMENT {
             break;
         }
         out.push_str(&piece);
     }
     out
+}
+
+/// `text` with control characters escaped.
+///
+/// Bidirectional and other invisible formatting characters are escaped too: they reorder or hide what a
+/// terminal or an audit page shows.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    text.chars().map(shown).collect()
+}
+
+fn shown(c: char) -> String {
+    let hidden = c.is_control()
+        || matches!(c,
+            '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}');
+    if hidden { c.escape_unicode().to_string() } else { c.to_string() }
 }
 
 #[cfg(test)]
@@ -336,10 +351,35 @@ mod tests {
     }
 
     #[test]
+    fn a_statement_in_a_hint_quotes_what_a_caller_named() {
+        let hint = |vault: &str| {
+            Failure::new(Code::VaultClaimed).with("vault", vault).with("owner", "al'ice").hint()
+        };
+        assert!(hint("v1").ends_with("`select lpm.transfer_vault('v1', 'al''ice')`"), "{}", hint("v1"));
+        let issuer = Failure::new(Code::TokenIssuer).with("issuer", "x'); drop table lpm.account; --").hint();
+        assert!(issuer.ends_with("'x''); drop table lpm.account; --')`"), "{issuer}");
+    }
+
+    #[test]
     fn arguments_are_cut_and_control_characters_escaped() {
         let failure = Failure::new(Code::BranchNotAllowed).with("branch", "a\n\u{202E}b");
         assert_eq!(failure.text(), "the branch `a\\u{a}\\u{202e}b` is not allowed to pull");
         assert_eq!(presentable(&"é".repeat(1000)).len(), MAX_ARGUMENT);
+    }
+
+    #[test]
+    fn what_nobody_sees_is_shown_escaped() {
+        for (hidden, shown) in [
+            ("\u{1B}[2J", "\\u{1b}[2J"),
+            ("\u{202E}", "\\u{202e}"),
+            ("\u{61C}", "\\u{61c}"),
+            ("\u{AD}", "\\u{ad}"),
+            ("\u{206A}", "\\u{206a}"),
+            ("\u{FFF9}", "\\u{fff9}"),
+            ("\u{E0041}", "\\u{e0041}"),
+        ] {
+            assert_eq!(visible(&format!("a{hidden}é")), format!("a{shown}é"));
+        }
     }
 
     #[test]

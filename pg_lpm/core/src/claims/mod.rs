@@ -281,7 +281,8 @@ impl Claims {
                 (None, name, _) => return name.clone(),
             },
         };
-        Some(full.strip_prefix("refs/heads/").map_or_else(|| full.clone(), str::to_owned))
+        let branch = full.strip_prefix("refs/heads/").filter(|branch| !branch.is_empty());
+        Some(branch.map_or_else(|| full.clone(), str::to_owned))
     }
 
     /// What started the run: GitHub's event, GitLab's pipeline source.

@@ -67,6 +67,7 @@ fn what_is_no_branch_keeps_its_full_name() {
         (github().with("ref", "refs/tags/main"), Some("refs/tags/main")),
         (github().with("ref", "refs/pull/9/merge"), Some("refs/pull/9/merge")),
         (github().with("ref", "refs/heads/refs/heads/main"), Some("refs/heads/main")),
+        (github().with("ref", "refs/heads/"), Some("refs/heads/")),
         (github().with("ref", ""), None),
         (
             gitlab().with("ref", "v1").with("ref_type", "tag").with("ref_path", "refs/tags/v1"),

@@ -18,7 +18,7 @@ mod tests;
 pub use facts::{Candidate, Facts, Pin, Plan};
 
 use crate::claims::Claims;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, visible};
 use case::Case;
 use serde::Serialize;
 use uuid::Uuid;
@@ -122,8 +122,8 @@ pub fn explain(claims: &Claims, facts: &Facts) -> Vec<CheckRow> {
                 rows.push(CheckRow {
                     policy: candidate.id,
                     check: check.name,
-                    expected: finding.expected.into_owned(),
-                    actual: finding.actual.into_owned(),
+                    expected: visible(&finding.expected),
+                    actual: visible(&finding.actual),
                     ok: finding.refusal.is_none(),
                 });
             }

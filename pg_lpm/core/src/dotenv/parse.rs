@@ -69,11 +69,9 @@ impl<'a> Reader<'a> {
             self.rest_of_line();
             return Ok(None);
         }
-        for blank in ["export ", "export\t"] {
-            if self.rest.starts_with(blank) {
-                self.take(blank.len());
-                self.skip_blanks();
-            }
+        if let Some(word) = ["export ", "export\t"].into_iter().find(|word| self.rest.starts_with(word)) {
+            self.take(word.len());
+            self.skip_blanks();
         }
         let end = self.rest.find(['=', '\n']).unwrap_or(self.rest.len());
         if !self.rest[end..].starts_with('=') {

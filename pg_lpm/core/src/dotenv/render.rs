@@ -78,7 +78,8 @@ pub enum RenderError {
 pub fn render(format: Format, header: &str, vars: &Vars, delimiter: &str) -> Result<Secret, RenderError> {
     let mut out = Zeroizing::new(String::with_capacity(size(vars)));
     if format == Format::Dotenv {
-        header.lines().for_each(|line| push(&mut out, &["# ", line, "\n"]));
+        // Many readers end a line at a lone CR as well.
+        header.lines().flat_map(|line| line.split('\r')).for_each(|line| push(&mut out, &["# ", line, "\n"]));
     }
     if format == Format::Json {
         json(&mut out, vars);

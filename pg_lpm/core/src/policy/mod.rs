@@ -176,7 +176,7 @@ impl Policy {
     /// What the policy permits, in one line.
     #[must_use]
     pub fn describe(&self) -> String {
-        describe::line(self)
+        crate::failure::visible(&describe::line(self))
     }
 
     /// The branches and tags that it allows, in words.

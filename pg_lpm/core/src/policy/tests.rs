@@ -221,6 +221,12 @@ fn a_policy_says_in_one_line_what_it_permits() {
 }
 
 #[test]
+fn a_line_shows_what_would_reorder_it() {
+    let hidden = with(&[("allowedBranches", json!(["ma\u{202E}in"]))]);
+    insta::assert_snapshot!(policy(&hidden).describe(), @r"repo:acme/web may pull development and production from the branch ma\u{202e}in; no forks");
+}
+
+#[test]
 fn what_is_broad_is_warned_of() {
     let count = |changes: &[(&str, Value)]| policy(&with(changes)).warnings().len();
     let main = ("allowedBranches", json!(["main"]));

@@ -73,6 +73,10 @@ impl<'a> UnverifiedToken<'a> {
         let header = Header::parse(header)?;
         let payload = decode(payload, "payload")?;
         let signature = decode(signature, "signature")?;
+        // serde would take the items of a list for the members of an object.
+        if !payload.trim_ascii_start().starts_with(b"{") {
+            return Err(TokenError::NoIssuer);
+        }
         let peek: Peek<'_> = serde_json::from_slice(&payload).map_err(|_| TokenError::NoIssuer)?;
         let issuer = peek.iss.into_owned();
         Ok(Self { signed, signature, payload, header, issuer })

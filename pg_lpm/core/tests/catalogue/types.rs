@@ -194,6 +194,8 @@ fn j09_the_issuer_is_text_before_anything_else_is_read() {
         ("the payload text", json!(issuer).to_string().into_bytes()),
         ("the payload null", b"null".to_vec()),
         ("the payload empty", Vec::new()),
+        // a derived reader takes a list for the struct that it fills in order
+        ("the payload a list", json!([issuer]).to_string().into_bytes()),
     ] {
         assert_eq!(
             refusal(&token().payload(payload).signed()),
@@ -201,15 +203,6 @@ fn j09_the_issuer_is_text_before_anything_else_is_read() {
             "J9: iss, {case}"
         );
     }
-    // A derived reader takes a list for the struct that it fills in order; the strict one does not.
-    let list = token().payload(json!([issuer]).to_string());
-    assert_eq!(
-        refusal(&list.signature([0])),
-        Some(TokenError::Signature),
-        "J9: the payload a list, unsigned"
-    );
-    let expected = Some(TokenError::Claims(ClaimsError::NotAnObject));
-    assert_eq!(refusal(&list.signed()), expected, "J9: the payload a list");
 }
 
 #[test]

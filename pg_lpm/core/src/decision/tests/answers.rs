@@ -145,6 +145,14 @@ fn explain_shows_every_check_with_expected_and_actual() {
 }
 
 #[test]
+fn explain_escapes_what_reorders_a_line() {
+    let claims = github().with("ref", "refs/heads/a\u{202E}b\u{1B}c").parse().unwrap();
+    let rows = explain(&claims, &facts(facts_of(vec![candidate(1, github_policy())])));
+    let row = rows.iter().find(|row| row.check == "ref").unwrap();
+    assert_eq!(row.actual, r"the branch a\u{202e}b\u{1b}c");
+}
+
+#[test]
 fn facts_have_one_shape() {
     let good = facts_of(vec![candidate(1, github_policy())]);
     assert!(serde_json::from_value::<Facts>(good.clone()).is_ok());
