@@ -19,6 +19,7 @@ fn a_github_push_is_read() {
     assert_eq!(claims.event_text().as_deref(), Some("push"));
     assert_eq!(claims.run_text().as_deref(), Some("17654321098"));
     assert_eq!(claims.actor_text().as_deref(), Some("monalisa"));
+    assert_eq!(claims.sha_text().as_deref(), Some("0f1e2d3c4b5a69788796a5b4c3d2e1f001122334"));
     let workflow = "octo-org/octo-repo/.github/workflows/deploy.yml@refs/heads/main";
     assert_eq!(claims.workflow_text().as_deref(), Some(workflow));
 }
@@ -32,6 +33,7 @@ fn a_gitlab_push_is_read() {
     assert_eq!(claims.branch_text().as_deref(), Some("main"));
     assert_eq!(claims.run_text().as_deref(), Some("574/302"));
     assert_eq!(claims.actor_text().as_deref(), Some("sample-user"));
+    assert_eq!(claims.sha_text().as_deref(), Some("714a629c0b401fdce83e847fc9589983fc6f46bc"));
 }
 
 #[test]

@@ -249,3 +249,19 @@ fn what_is_broad_is_warned_of() {
     let fork = policy(&changed(gitlab(), &[("allowForks", json!(true))])).warnings();
     assert!(fork.iter().any(|warning| warning.contains("only a policy for every branch")), "{fork:?}");
 }
+
+#[test]
+fn names_in_requests_and_rows_are_the_documented_ones() {
+    assert_eq!([Scope::Personal, Scope::Org].map(Scope::as_str), ["personal", "org"]);
+    assert_eq!([Runner::Hosted, Runner::SelfHosted].map(Runner::as_str), ["hosted", "self-hosted"]);
+}
+
+#[test]
+fn a_list_has_at_most_a_hundred_items() {
+    let branches = |count: usize| {
+        let names: Vec<String> = (0..count).map(|n| format!("release/{n}")).collect();
+        read(&with(&[("allowedBranches", json!(names))]))
+    };
+    assert!(branches(100).is_ok());
+    assert!(branches(101).expect_err("one too many").text().contains("has more than 100 items"));
+}
