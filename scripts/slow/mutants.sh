@@ -3,7 +3,7 @@
 # notices is a rule that no test holds. What is looked at, and which changes are equivalent: .cargo/mutants.toml.
 #
 #   scripts/slow/mutants.sh                        everything
-#   scripts/slow/mutants.sh --file '**/token/**'   arguments go to cargo-mutants
+#   scripts/slow/mutants.sh --re 'src/token/'      arguments go to cargo-mutants
 . "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 . scripts/stages.sh
 
