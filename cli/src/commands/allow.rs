@@ -54,7 +54,15 @@ pub(crate) fn allow(session: &mut Session, args: &AllowArgs) -> Result<()> {
         .map_err(library)?;
         let policy: Value =
             client.send(&post(&["api", "vault", "oidc", "policies"], encode(&body)?, &token)).await?;
-        let escrow = EscrowRequest { vault_id: id.clone(), wrapping_key_hex: None, sealed: Some(sealed) };
+        let escrow = EscrowRequest {
+            vault_id: id.clone(),
+            wrapping_key_hex: None,
+            kind: None,
+            sealed: Some(sealed),
+            blob_sha256: None,
+            legacy_clients: None,
+            org: None,
+        };
         let request = post(&["api", "vault", "oidc", "escrow"], encode(&escrow)?, &token);
         client.send::<Value>(&request).await.inspect_err(|_| {
             note("the policy is made, but the vault is not open to CI yet: run the same command again");
@@ -272,6 +280,8 @@ mod tests {
             key_id: "k1".into(),
             public_key: key.into(),
             fingerprint,
+            escrow: None,
+            legacy_clients: None,
         };
         let encoded = STANDARD.encode(public);
         assert!(read_escrow_key(&reply(&encoded, fingerprint(&public))).is_some());

@@ -39,6 +39,7 @@ pub(crate) fn push(session: &mut Session, args: &PushArgs) -> Result<()> {
         force: args.force,
         name: session.project.name().filter(|_| of_project),
         schema: if of_project { Some(session.project.schema()?) } else { None },
+        escrow: None,
     };
     let reply: PushReply = wait_for(client.send(&Request {
         method: Method::POST,

@@ -101,12 +101,34 @@ failures! {
     PlanCiEscrow = "plan_ci_escrow", 403, DENIED, "CI escrow requires a Pro or Org plan", "a DBA sets plans with `select lpm.set_plan({owner|literal}, 'pro')`";
     PlanOrgPolicy = "plan_org_policy", 403, DENIED, "Org-scoped policies require an Org plan", "a DBA sets plans with `select lpm.set_plan({owner|literal}, 'org')`";
 
+    // Login sessions and pairing.
+    LoginCodeInvalid = "login_code_invalid", 401, DENIED, "the login code is unknown, used or expired", "run `lpm login` again";
+    SessionEnded = "session_ended", 401, DENIED, "the login session has ended", "run `lpm login`";
+    /// An old refresh token came back, so somebody else may have it: the whole session is over.
+    SessionReused = "session_reused", 401, DENIED, "the login session has been ended, because an old refresh token of it was used again", "run `lpm login`; if no copy of your home directory is in use, have your tokens revoked";
+    SessionNeeded = "session_needed", 403, DENIED, "this needs a login session, and the token is none", "run `lpm login`";
+    SessionUnknown = "session_unknown", 404, FAILURE, "no session `{session}` of yours", "`lpm login --list` shows them";
+    TokenUnknown = "token_unknown", 404, FAILURE, "that is no token of yours, or it has ended", "";
+    PairingEnded = "pairing_ended", 410, FAILURE, "the pairing code has expired or was used", "start again in the browser";
+    PairingLimited = "pairing_limited", 429, UNAVAILABLE, "too many wrong pairing codes", "wait ten minutes, then start again in the browser";
+
+    // Orgs.
+    OrgRole = "org_role", 403, DENIED, "as {role} of `{org}` you cannot {what}", "ask an owner or admin of the org";
+    MemberUnknown = "member_unknown", 404, FAILURE, "`{member}` is not a member of `{org}`", "";
+    InvitationUnknown = "invitation_unknown", 404, FAILURE, "no invitation to `{org}` waits here", "";
+    LastOwner = "last_owner", 409, FAILURE, "`{org}` would be left without an owner", "make somebody else an owner first";
+    OrgVersionConflict = "org_version_conflict", 409, FAILURE, "the server has version {version} of this vault of `{org}`, not {expected}: pull with `--org` and reconcile before you share again", "`lpm env pull --org {org}`, then `lpm env share --org {org}` (published 0.28: `lpm use vars pull --org={org}`, then `share`)";
+    OrgVersionExpected = "org_version_expected", 409, FAILURE, "`{org}` already has version {version} of this vault: pull with `--org` first", "`lpm env pull --org {org}`, then `lpm env share --org {org}` (published 0.28: `lpm use vars pull --org={org}`, then `share`)";
+    RecipientMissing = "recipient_missing", 409, FAILURE, "the share leaves out `{member}`, {role} of `{org}`, who has a registered key", "share again: it was made for the members of a moment ago";
+    RecipientUnknown = "recipient_unknown", 409, FAILURE, "the share is for {user}, who is not a member of `{org}`", "share again: it was made for the members of a moment ago";
+
     // Vaults.
     VaultUnknown = "vault_unknown", 404, FAILURE, "no vault `{vault}` of yours", "push it first: `lpm env push` (published 0.28: `lpm use vars push`)";
     VersionConflict = "version_conflict", 409, FAILURE, "the server has version {version} of this vault, not {expected}: pull and reconcile before you push, or push with `--force`", "`lpm env pull`, then `lpm env push` (published 0.28: `lpm use vars pull`, then `push`)";
     VersionExpected = "version_expected", 409, FAILURE, "the server already has version {version} of this vault: pull first, or push with `--force`", "`lpm env pull`, then `lpm env push` (published 0.28: `lpm use vars pull`, then `push`)";
     VaultClaimed = "vault_claimed", 409, FAILURE, "the vault id `{vault}` belongs to someone else, so you cannot open it to CI", "take a new id with `lpm env new-id`, or have a DBA run `select lpm.transfer_vault({vault|literal}, {owner|literal})`";
     ClaimRateLimited = "claim_rate_limited", 429, UNAVAILABLE, "too many vault ids claimed without a push", "push one of them, or wait until they lapse (24 hours)";
+    VersionUnknown = "version_unknown", 404, FAILURE, "no version {version} of the vault `{vault}` is kept", "`lpm env restore` shows those that are";
     BlobKnown = "blob_known", 409, FAILURE, "this ciphertext is already stored for another vault", "push from the machine that has the vault: every push encrypts anew";
     BlobInvalid = "blob_invalid", 400, USAGE, "`{field}` is not {expected}", "";
     BlobTooLarge = "blob_too_large", 413, USAGE, "the encrypted vault is larger than 10 MiB", "";
@@ -116,6 +138,11 @@ failures! {
     EscrowKeyUnknown = "escrow_key_unknown", 409, FAILURE, "the escrow was sealed to the key `{key}`, which the server no longer has", "run `lpm env oidc allow` again";
     EscrowWrongKey = "escrow_wrong_key", 409, FAILURE, "this wrapping key does not open the vault as it was last pushed", "run it on the machine that pushed last, or push first: `lpm env push`";
 
+    EscrowNotOptedIn = "escrow_not_opted_in", 409, FAILURE, "the vault is not open to CI, so the server does not take its key", "open it first: `lpm env oidc allow`";
+    EscrowPerVault = "escrow_per_vault", 409, FAILURE, "the CI escrow of this vault is its own key, which this client cannot make", "run `lpm env oidc allow` with this server's lpm; where a team uses published clients: `lpm env oidc allow --legacy-clients`";
+    EscrowOrgVault = "escrow_org_vault", 409, FAILURE, "`{vault}` is a vault of the org `{org}`, which needs an escrow of its own", "run `lpm env oidc allow --org {org}` with this server's lpm";
+    EscrowOtherBlob = "escrow_other_blob", 409, FAILURE, "the escrow belongs to another version of the vault than the server has", "pull, then run `lpm env oidc allow` again";
+
     // Policies.
     ProviderUnsupported = "provider_unsupported", 400, USAGE, "the provider `{provider}` is not supported: use `github` or `gitlab`", "{why}";
     PolicyInvalid = "policy_invalid", 400, USAGE, "the policy's `{field}` {reason}", "{next}";
@@ -123,7 +150,7 @@ failures! {
     SubjectUnknown = "subject_unknown", 404, FAILURE, "no policy of this vault names `{subject}`", "`lpm env oidc list` shows the subjects";
     PinnedOtherwise = "pinned_otherwise", 409, FAILURE, "`{subject}` is already pinned to the id {id}", "if the repository was re-created or transferred on purpose: `lpm env oidc repin {subject}`";
     TooManyPolicies = "too_many_policies", 409, FAILURE, "the vault `{vault}` has {limit} policies, and cannot have more", "revoke those that nobody needs: `lpm env oidc list`, then `lpm env oidc revoke <id>`";
-    OrgUnknown = "org_unknown", 404, FAILURE, "no org `{org}` in which you are owner or admin", "";
+    OrgUnknown = "org_unknown", 404, FAILURE, "no org `{org}` of yours", "";
     PolicyUnknown = "policy_unknown", 404, FAILURE, "no policy `{policy}` of yours", "`lpm env oidc list` shows their ids";
 
     // Requests.

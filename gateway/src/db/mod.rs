@@ -1,0 +1,99 @@
+//! The database: every SQL string of the gateway, and how a statement's answer is read.
+//!
+//! # When an answer counts
+//!
+//! A function's row arrives *before* its transaction commits: under the extended protocol the commit
+//! happens at Sync, after `CommandComplete`, and an error there (a deferred constraint, a failed commit record,
+//! a terminated backend) comes as an `ErrorResponse` behind the row. Only `ReadyForQuery` proves the commit. In
+//! tokio-postgres 0.7.18 a `RowStream` ends (`None`) at `ReadyForQuery` and at nothing else; `CommandComplete`
+//! only notes the number of rows (`src/query.rs`, `impl Stream for RowStream`), and `Client::query` collects
+//! the stream to its end (`try_collect`), so it returns `Ok` only behind `ReadyForQuery` and `Err` for an error
+//! that arrives after the row or when the connection ends before it. Therefore every call goes through
+//! `query`, and nothing here may stop reading a stream at its first row.
+//!
+//! tokio-postgres logs parameters through the `log` crate at debug level. Nothing bridges `log` to the
+//! gateway's subscriber (see [`crate::log`]), and no parameter is a secret: bearer tokens are hashed and
+//! keys are sealed before they come here.
+
+/// A call of one function of `lpm_api`. The subselect with `offset 0` keeps the planner from calling the
+/// function once for each column of its answer.
+macro_rules! call {
+    ($function:literal, $arguments:literal) => {
+        concat!(
+            "select (r).status, (r).body from (select lpm_api.",
+            $function,
+            "(",
+            $arguments,
+            ") r offset 0) s"
+        )
+    };
+}
+
+mod ci;
+mod connect;
+mod error;
+mod escrow;
+mod lease;
+mod policies;
+mod vaults;
+
+pub(crate) use ci::CiRequest;
+pub(crate) use error::DbError;
+
+use crate::config::Settings;
+use crate::reply::Answer;
+use deadpool_postgres::Object;
+use lease::Leases;
+use std::time::Duration;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+const ISSUERS: &str = call!("issuers", "");
+const READY: &str = call!("ready", "");
+
+type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// The pool, and one method for each function of `lpm_api`.
+pub(crate) struct Db {
+    leases: Leases,
+}
+
+impl Db {
+    /// A pool that connects when it is first used, so that the gateway starts before the database.
+    pub(crate) fn new(settings: &Settings) -> anyhow::Result<Self> {
+        let (pool, canceller) = connect::pool(settings)?;
+        // Beyond this a statement has hung: the server would have cancelled it.
+        let patience = settings.statement_timeout + Duration::from_secs(2);
+        Ok(Self { leases: Leases::new(pool, canceller, patience) })
+    }
+
+    /// The trusted issuers.
+    pub(crate) async fn issuers(&self) -> Result<Answer, DbError> {
+        self.call(ISSUERS, &[]).await
+    }
+
+    /// Is the database there, writable, and has it an escrow key?
+    pub(crate) async fn ready(&self) -> Result<Answer, DbError> {
+        self.call(READY, &[]).await
+    }
+
+    /// One statement, one transaction.
+    async fn call(&self, sql: &'static str, params: Params<'_>) -> Result<Answer, DbError> {
+        let lease = self.leases.take().await?;
+        let work = async |client: &Object| {
+            let rows = client.query(&client.prepare_cached(sql).await?, params).await?;
+            read(&rows)
+        };
+        lease.answer(work).await
+    }
+}
+
+/// The answer in the only row.
+fn read(rows: &[Row]) -> Result<Answer, DbError> {
+    let [row] = rows else { return Err(DbError::NoAnswer) };
+    let status: i32 = row.try_get(0)?;
+    let body: Option<&str> = row.try_get(1)?;
+    let status =
+        u16::try_from(status).ok().filter(|status| (200..600).contains(status)).ok_or(DbError::NoAnswer)?;
+    Ok(Answer::new(status, body.unwrap_or_default()))
+}

@@ -1,0 +1,27 @@
+//! One function per endpoint: take what it needs from the request, ask the database, answer.
+//!
+//! No handler decides anything about access: the token's signature is verified here, and whether it grants
+//! something is the database's to say.
+
+pub(crate) mod ci;
+pub(crate) mod escrow;
+pub(crate) mod health;
+pub(crate) mod policies;
+pub(crate) mod vaults;
+
+use crate::db::Db;
+use crate::oidc::Oidc;
+use crate::reply::{Answer, Refusal};
+use std::sync::Arc;
+
+/// How refusals name a vault's id.
+const VAULT: &str = "the vault id";
+
+/// What every handler works with.
+pub(crate) struct Gateway {
+    pub db: Arc<Db>,
+    pub oidc: Arc<Oidc>,
+}
+
+/// A handler's outcome.
+pub(crate) type Outcome = Result<Answer, Refusal>;

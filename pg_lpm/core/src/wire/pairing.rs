@@ -1,0 +1,67 @@
+//! Pairing: a browser that is signed in gets the machine's wrapping key from a command line that is, too.
+
+use serde::{Deserialize, Serialize};
+
+/// `POST /api/vault/pair`, sent by the browser.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct StartPairingRequest {
+    /// P-256, SEC1 uncompressed, base64 of 65 bytes.
+    pub browser_public_key: String,
+    /// What the browser calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_label: Option<String>,
+}
+
+/// What the browser shows.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct StartPairingReply {
+    /// Six characters of `A-Z 2-9` without I and O.
+    pub code: String,
+    /// When it ends, RFC 3339: five minutes.
+    pub expires_at: String,
+}
+
+/// `GET /api/vault/pair/{code}`, asked by the command line.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PairingReply {
+    /// `pending`, `approved`, `consumed` or `expired`; codes of others are `expired`.
+    pub status: String,
+    /// While `pending`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub browser_public_key: Option<String>,
+    /// While `pending`: what the browser calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_label: Option<String>,
+}
+
+/// `POST /api/vault/pair/{code}`, sent by the command line.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovePairingRequest {
+    /// `b64(iv):b64(wrapping key ‖ tag)`, 81 characters.
+    pub encrypted_wrapping_key: String,
+    /// P-256, SEC1 uncompressed, base64 of 65 bytes.
+    pub ephemeral_public_key: String,
+}
+
+/// `POST /api/vault/pair/{code}/consume`, sent by the browser that started it: the ciphertext, once.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ConsumePairingReply {
+    /// `pending`, `approved`, `consumed` or `expired`.
+    pub status: String,
+    /// With `approved`, which is answered once: the next answer is `consumed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypted_wrapping_key: Option<String>,
+    /// With `approved`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ephemeral_public_key: Option<String>,
+}
