@@ -26,5 +26,6 @@ pub mod load;
 pub mod network;
 pub mod process;
 pub mod raw_http;
+pub mod sources;
 pub mod stack;
 pub mod wire;
