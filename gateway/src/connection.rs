@@ -9,8 +9,8 @@ use crate::config::Settings;
 use crate::reply::{Summary, malformed, too_slow};
 use crate::request::{Origin, bad};
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
-use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -141,6 +141,9 @@ where
     }
     let (mut request, rest) = Watched::of(request);
     request.extensions_mut().insert(origin);
+    if let Some(uri) = without_double_slash(request.uri()) {
+        *request.uri_mut() = uri;
+    }
     let span = error_span!("request", request.id = %id);
     let mut response = match timeout(limit, filters.call(request)).instrument(span).await {
         Ok(Ok(response)) => response,
@@ -151,6 +154,18 @@ where
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(finish(response, id, began))
+}
+
+/// The target without one of the two slashes that it begins with: published clients put a base URL that ends with
+/// a slash before a path that begins with one. No redirect, which would turn their POST into a GET.
+fn without_double_slash(uri: &Uri) -> Option<Uri> {
+    let rest = uri.path_and_query()?.as_str().strip_prefix('/')?;
+    if !rest.starts_with('/') {
+        return None;
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(rest).ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 /// What hyper lets through and HTTP does not: somebody in front of the gateway may have read it differently.
@@ -197,4 +212,29 @@ fn finish(mut response: Response, id: Uuid, began: Instant) -> Response {
         "Answered"
     );
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_two_leading_slashes_is_taken_away_and_nothing_else() {
+        for (target, expected) in [
+            ("//api/vaults", Some("/api/vaults")),
+            ("//api/vaults?x=//y", Some("/api/vaults?x=//y")),
+            ("///api", Some("//api")),
+            ("//", Some("/")),
+            ("http://host//api?x", Some("http://host/api?x")),
+            ("/api//vaults", None),
+            ("/api", None),
+            ("/", None),
+            ("/%2fapi", None),
+            ("/?//", None),
+        ] {
+            let uri = target.parse().expect("a target");
+            let found = without_double_slash(&uri).map(|uri| uri.to_string());
+            assert_eq!(found.as_deref(), expected, "{target}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod db;
 mod handlers;
 mod log;
 mod oidc;
+mod openapi;
 mod reply;
 mod request;
 mod routes;

@@ -273,7 +273,7 @@ impl Request {
 
     /// Reads the rest of a small body without keeping it, so that the connection stays good for another request.
     /// A larger one ends the connection, and whoever waits to be asked for it is not asked.
-    async fn drain(&mut self) {
+    pub(crate) async fn drain(&mut self) {
         let small = self.content_length().is_none_or(|length| length <= SMALL_BODY.bytes);
         let mut left = if small && !self.headers.contains_key(EXPECT) { SMALL_BODY.bytes } else { 0 };
         while left > 0

@@ -2,6 +2,8 @@
 
 use super::{Gateway, Outcome, VAULT};
 use crate::db::CiRequest;
+use crate::openapi::parameters::{EnvironmentQuery, VaultPath};
+use crate::openapi::refusals::{Conflict, Forbidden, NotFound, Unauthorized, Unprocessable};
 use crate::reply::{Answer, Refusal};
 use crate::request::{Limit, Request, SMALL_BODY, Segment, name, short, typed};
 use lpm_core::bearer::{self, Kind};
@@ -9,7 +11,7 @@ use lpm_core::envelope::aead;
 use lpm_core::failure::{Code, Failure};
 use lpm_core::secret::Secret;
 use lpm_core::token::Verified;
-use lpm_core::wire::ExchangeRequest;
+use lpm_core::wire::{CiPullReply, ExchangeReply, ExchangeRequest};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -49,6 +51,12 @@ pub(super) fn environment(text: Option<&str>) -> Result<Option<&str>, Failure> {
 }
 
 /// Exchanges an OIDC token for a token that is good for one vault and environment.
+#[utoipa::path(
+    post,
+    path = "/api/vault/oidc",
+    request_body = ExchangeRequest,
+    responses((status = 200, body = ExchangeReply), Unauthorized, Forbidden, NotFound)
+)]
 pub(crate) async fn exchange(gateway: Arc<Gateway>, mut request: Request) -> Outcome {
     let asked = Asked::read(&gateway, &mut request, SMALL_BODY).await?;
     let token = bearer::token(Kind::Ci, &aead::random().map_err(|error| error.failure())?);
@@ -70,6 +78,13 @@ fn with_token(body: &str, token: &Secret) -> Result<String, Failure> {
 }
 
 /// Answers the environment that an exchanged token is good for.
+#[utoipa::path(
+    get,
+    path = "/api/vaults/{vault}/ci-pull",
+    params(VaultPath, EnvironmentQuery),
+    responses((status = 200, body = CiPullReply), NotFound, Conflict, Unprocessable),
+    security(("ci" = []))
+)]
 pub(crate) async fn ci_pull(gateway: Arc<Gateway>, request: Request, vault: Segment) -> Outcome {
     let ci_token = request.ci_token()?;
     let (vault, environment) = (vault.decode(VAULT)?, request.parameter("env")?);
@@ -77,6 +92,12 @@ pub(crate) async fn ci_pull(gateway: Arc<Gateway>, request: Request, vault: Segm
 }
 
 /// Answers the environment that an OIDC token is granted, in one step.
+#[utoipa::path(
+    post,
+    path = "/api/vault/oidc/pull",
+    request_body = ExchangeRequest,
+    responses((status = 200, body = CiPullReply), Unauthorized, Forbidden, NotFound, Conflict, Unprocessable)
+)]
 pub(crate) async fn one_step_pull(gateway: Arc<Gateway>, mut request: Request) -> Outcome {
     let asked = Asked::read(&gateway, &mut request, SMALL_BODY).await?;
     Ok(gateway.db.one_step_pull(&request.origin, &asked.ci_request()).await?)

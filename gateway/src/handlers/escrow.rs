@@ -1,6 +1,8 @@
 //! CI escrow: the key to seal to, opting in, opting out.
 
 use super::{Gateway, Outcome, VAULT};
+use crate::openapi::parameters::VaultQuery;
+use crate::openapi::refusals::{Conflict, NotFound, TooMany};
 use crate::request::{Request, SMALL_BODY, bad, name, typed};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,16 +10,31 @@ use lpm_core::envelope::escrow::{EscrowKind, seal_escrow_random};
 use lpm_core::envelope::keyring::KeyId;
 use lpm_core::failure::{Code, Failure};
 use lpm_core::secret::Secret;
-use lpm_core::wire::{EscrowKeyReply, EscrowRequest};
+use lpm_core::wire::{EscrowKeyReply, EscrowReply, EscrowRequest};
 use std::sync::Arc;
 
 /// Shows the public key that escrows are sealed to.
+#[utoipa::path(
+    get,
+    path = "/api/vault/oidc/escrow-key",
+    responses((status = 200, body = EscrowKeyReply)),
+    security(("account" = []))
+)]
 pub(crate) async fn escrow_key(gateway: Arc<Gateway>, request: Request) -> Outcome {
     let account = request.account()?;
     Ok(gateway.db.escrow_key(&request.origin, &account).await?)
 }
 
-/// Opts a vault in to CI escrow. A raw wrapping key is sealed here and never reaches SQL.
+/// Opts a vault in to CI escrow.
+///
+/// A raw wrapping key is sealed here and never reaches SQL.
+#[utoipa::path(
+    post,
+    path = "/api/vault/oidc/escrow",
+    request_body = EscrowRequest,
+    responses((status = 200, body = EscrowReply), NotFound, Conflict, TooMany),
+    security(("account" = []))
+)]
 pub(crate) async fn put_escrow(gateway: Arc<Gateway>, mut request: Request) -> Outcome {
     let (account, body) = request.account_and_body(SMALL_BODY).await?;
     let escrow: EscrowRequest = typed(&body)?;
@@ -68,6 +85,13 @@ fn seal(escrow_key: &str, vault: &str, wrapping_key: &Secret) -> Result<String, 
 }
 
 /// Opts a vault out of CI escrow.
+#[utoipa::path(
+    delete,
+    path = "/api/vault/oidc/escrow",
+    params(VaultQuery),
+    responses((status = 200, body = EscrowReply), NotFound),
+    security(("account" = []))
+)]
 pub(crate) async fn disable_escrow(gateway: Arc<Gateway>, request: Request) -> Outcome {
     let account = request.account()?;
     let vault = request.required("vaultId")?;

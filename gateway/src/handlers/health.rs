@@ -1,15 +1,31 @@
 //! Is anybody there?
 
 use super::{Gateway, Outcome};
+use crate::openapi::SERVED;
 use crate::reply::Answer;
+use lpm_core::wire::{AliveReply, ReadyReply};
 use std::sync::Arc;
 
-/// Is the process alive? Asks nobody.
+/// Tells that the process is alive.
+#[utoipa::path(get, path = "/healthz", responses((status = 200, body = AliveReply)))]
 pub(crate) async fn alive() -> Outcome {
     Ok(Answer::new(200, r#"{"status":"ok"}"#))
 }
 
-/// Can requests be answered?
+/// Tells whether requests can be answered.
+#[utoipa::path(get, path = "/readyz", responses((status = 200, body = ReadyReply)))]
 pub(crate) async fn ready(gateway: Arc<Gateway>) -> Outcome {
     Ok(gateway.db.ready().await?)
+}
+
+/// Tells the published client whether requests can be answered.
+#[utoipa::path(get, path = "/api/registry/health", responses((status = 200, body = ReadyReply)))]
+pub(crate) async fn registry_health(gateway: Arc<Gateway>) -> Outcome {
+    ready(gateway).await
+}
+
+/// Shows this document.
+#[utoipa::path(get, path = "/openapi.json", responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
+pub(crate) async fn document() -> Outcome {
+    Ok(Answer::new(200, SERVED.json.as_str()))
 }

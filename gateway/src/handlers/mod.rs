@@ -6,6 +6,7 @@
 pub(crate) mod ci;
 pub(crate) mod escrow;
 pub(crate) mod health;
+pub(crate) mod platforms;
 pub(crate) mod policies;
 pub(crate) mod vaults;
 

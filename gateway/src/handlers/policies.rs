@@ -2,12 +2,26 @@
 
 use super::ci::environment;
 use super::{Gateway, Outcome, VAULT};
+use crate::openapi::parameters::{PolicyPath, VaultQuery};
+use crate::openapi::refusals::{Conflict, NotFound, TooMany};
 use crate::request::{Request, SMALL_BODY, Segment, bad, name, object, typed};
-use lpm_core::wire::ExplainRequest;
-use serde::Deserialize;
+use lpm_core::wire::{
+    CreatePolicyReply, CreatePolicyRequest, ExplainReply, ExplainRequest, PolicyList, RepinReply,
+    RepinRequest, RevokePolicyReply,
+};
 use std::sync::Arc;
 
-/// Creates a policy. The extension reads the body: there is one parser of policies.
+/// Creates a policy.
+///
+/// The same policy twice is one; the answer has the first one's id.
+// The extension reads the body: there is one parser of policies.
+#[utoipa::path(
+    post,
+    path = "/api/vault/oidc/policies",
+    request_body = CreatePolicyRequest,
+    responses((status = 201, description = "Created, or there already", body = CreatePolicyReply), NotFound, Conflict, TooMany),
+    security(("account" = []))
+)]
 pub(crate) async fn create_policy(gateway: Arc<Gateway>, mut request: Request) -> Outcome {
     let (account, body) = request.account_and_body(SMALL_BODY).await?;
     object(&body)?;
@@ -16,6 +30,13 @@ pub(crate) async fn create_policy(gateway: Arc<Gateway>, mut request: Request) -
 }
 
 /// Lists a vault's policies.
+#[utoipa::path(
+    get,
+    path = "/api/vault/oidc/policies",
+    params(VaultQuery),
+    responses((status = 200, body = PolicyList)),
+    security(("account" = []))
+)]
 pub(crate) async fn list_policies(gateway: Arc<Gateway>, request: Request) -> Outcome {
     let account = request.account()?;
     let vault = request.required("vaultId")?;
@@ -23,20 +44,27 @@ pub(crate) async fn list_policies(gateway: Arc<Gateway>, request: Request) -> Ou
 }
 
 /// Revokes a policy, and with it every token that was exchanged under it.
+#[utoipa::path(
+    delete,
+    path = "/api/vault/oidc/policies/{policy}",
+    params(PolicyPath),
+    responses((status = 200, body = RevokePolicyReply), NotFound),
+    security(("account" = []))
+)]
 pub(crate) async fn revoke_policy(gateway: Arc<Gateway>, request: Request, policy: Segment) -> Outcome {
     let account = request.account()?;
     let policy = policy.decode("the policy's id")?;
     Ok(gateway.db.revoke_policy(&request.origin, &account, &policy).await?)
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RepinRequest {
-    vault_id: String,
-    subject: String,
-}
-
 /// Forgets which repository ids a subject was pinned to.
+#[utoipa::path(
+    post,
+    path = "/api/vault/oidc/repin",
+    request_body = RepinRequest,
+    responses((status = 200, body = RepinReply), NotFound),
+    security(("account" = []))
+)]
 pub(crate) async fn repin(gateway: Arc<Gateway>, mut request: Request) -> Outcome {
     let (account, body) = request.account_and_body(SMALL_BODY).await?;
     let repin: RepinRequest = typed(&body)?;
@@ -45,6 +73,13 @@ pub(crate) async fn repin(gateway: Arc<Gateway>, mut request: Request) -> Outcom
 }
 
 /// Tells a vault's owner what would be decided, policy by policy; nothing is used up.
+#[utoipa::path(
+    post,
+    path = "/api/vault/oidc/explain",
+    request_body = ExplainRequest,
+    responses((status = 200, body = ExplainReply), NotFound),
+    security(("account" = []))
+)]
 pub(crate) async fn explain(gateway: Arc<Gateway>, mut request: Request) -> Outcome {
     let (account, body) = request.account_and_body(SMALL_BODY).await?;
     let asked: ExplainRequest = typed(&body)?;

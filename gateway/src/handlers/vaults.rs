@@ -1,11 +1,25 @@
 //! Personal vaults: ciphertext in, ciphertext out.
 
 use super::{Gateway, Outcome, VAULT};
+use crate::openapi::parameters::{CursorQuery, VaultPath};
+use crate::openapi::refusals::{Conflict, NotFound};
 use crate::request::{PUSH_BODY, Request, Segment, typed};
-use lpm_core::wire::PushRequest;
+use lpm_core::wire::{AuditReply, PullReply, PushReply, PushRequest, VaultList};
 use std::sync::Arc;
 
 /// Stores a new version of a vault.
+#[utoipa::path(
+    post,
+    path = "/api/vaults/{vault}/sync",
+    params(VaultPath),
+    request_body = PushRequest,
+    responses(
+        (status = 200, description = "A newer version", body = PushReply, headers(("X-LPM-Signature"))),
+        (status = 201, description = "The first version", body = PushReply, headers(("X-LPM-Signature"))),
+        Conflict,
+    ),
+    security(("account" = []))
+)]
 pub(crate) async fn push(gateway: Arc<Gateway>, mut request: Request, vault: Segment) -> Outcome {
     let account = request.sender(PUSH_BODY).await?;
     if request.is_large() {
@@ -23,6 +37,13 @@ pub(crate) async fn push(gateway: Arc<Gateway>, mut request: Request, vault: Seg
 }
 
 /// Returns the caller's vault as it was pushed.
+#[utoipa::path(
+    get,
+    path = "/api/vaults/{vault}/sync",
+    params(VaultPath),
+    responses((status = 200, body = PullReply, headers(("X-LPM-Signature"))), NotFound),
+    security(("account" = []))
+)]
 pub(crate) async fn pull(gateway: Arc<Gateway>, request: Request, vault: Segment) -> Outcome {
     let account = request.account()?;
     let vault = vault.decode(VAULT)?;
@@ -30,12 +51,25 @@ pub(crate) async fn pull(gateway: Arc<Gateway>, request: Request, vault: Segment
 }
 
 /// Lists the caller's vaults.
+#[utoipa::path(
+    get,
+    path = "/api/vaults",
+    responses((status = 200, body = VaultList)),
+    security(("account" = []))
+)]
 pub(crate) async fn list_vaults(gateway: Arc<Gateway>, request: Request) -> Outcome {
     let account = request.account()?;
     Ok(gateway.db.list_vaults(&request.origin, &account).await?)
 }
 
 /// Shows what happened to a vault.
+#[utoipa::path(
+    get,
+    path = "/api/vaults/{vault}/audit",
+    params(VaultPath, CursorQuery),
+    responses((status = 200, body = AuditReply)),
+    security(("account" = []))
+)]
 pub(crate) async fn audit(gateway: Arc<Gateway>, request: Request, vault: Segment) -> Outcome {
     let account = request.account()?;
     let (vault, cursor) = (vault.decode(VAULT)?, request.parameter("cursor")?);

@@ -7,7 +7,7 @@ use warp::{Filter, get, path};
 
 /// All of them.
 pub(super) fn routes(gateway: &Arc<Gateway>) -> route!() {
-    healthz().or(readyz(gateway)).unify().or(registry_health(gateway)).unify()
+    healthz().or(readyz(gateway)).unify().or(registry_health(gateway)).unify().or(document()).unify()
 }
 
 /// `GET /healthz`
@@ -23,10 +23,15 @@ fn readyz(gateway: &Arc<Gateway>) -> route!() {
         .then(|gateway| answer("GET /readyz", handlers::health::ready(gateway)))
 }
 
+/// `GET /openapi.json`
+fn document() -> route!() {
+    path!("openapi.json").and(get()).then(|| answer("GET /openapi.json", handlers::health::document()))
+}
+
 /// `GET /api/registry/health`
 fn registry_health(gateway: &Arc<Gateway>) -> route!() {
     path!("api" / "registry" / "health")
         .and(get())
         .and(with(gateway))
-        .then(|gateway| answer("GET /api/registry/health", handlers::health::ready(gateway)))
+        .then(|gateway| answer("GET /api/registry/health", handlers::health::registry_health(gateway)))
 }

@@ -7,14 +7,15 @@
 mod ci;
 mod escrow;
 mod health;
+mod platforms;
 mod policies;
 mod vaults;
 
 use crate::handlers::{Gateway, Outcome};
+use crate::openapi::SERVED;
 use crate::reply::{nothing_at, respond, wrong_method};
-use crate::request::Segment;
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{self, Future};
 use std::sync::Arc;
 use warp::filters::BoxedFilter;
 use warp::http::Method;
@@ -30,63 +31,37 @@ use route;
 
 /// Everything that the gateway answers. What CI jobs call comes first: routes are tried in order.
 pub(crate) fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
-    ci::routes(gateway)
+    undocumented()
+        .or(ci::routes(gateway))
+        .unify()
         .or(vaults::routes(gateway))
         .unify()
         .or(policies::routes(gateway))
         .unify()
         .or(escrow::routes(gateway))
         .unify()
-        .or(health::routes(gateway))
+        .or(platforms::routes())
         .unify()
-        .or(other_method())
+        .or(health::routes(gateway))
         .unify()
         .or(other_path())
         .unify()
         .boxed()
 }
 
-/// A path of ours with a method that it does not have: 405 and `Allow`.
-fn other_method() -> route!() {
-    let vault = path!("api" / "vaults")
-        .map(|| "GET")
-        .or(path!("api" / "vaults" / Segment / "sync").map(|_| "GET, POST"))
-        .unify()
-        .or(path!("api" / "vaults" / Segment / "ci-pull").map(|_| "GET"))
-        .unify()
-        .or(path!("api" / "vaults" / Segment / "audit").map(|_| "GET"))
-        .unify();
-    let oidc = path!("api" / "vault" / "oidc")
-        .map(|| "POST")
-        .or(path!("api" / "vault" / "oidc" / "pull").map(|| "POST"))
-        .unify()
-        .or(path!("api" / "vault" / "oidc" / "policies").map(|| "GET, POST"))
-        .unify()
-        .or(path!("api" / "vault" / "oidc" / "policies" / Segment).map(|_| "DELETE"))
-        .unify()
-        .or(path!("api" / "vault" / "oidc" / "repin").map(|| "POST"))
-        .unify()
-        .or(path!("api" / "vault" / "oidc" / "explain").map(|| "POST"))
-        .unify()
-        .or(path!("api" / "vault" / "oidc" / "escrow-key").map(|| "GET"))
-        .unify()
-        .or(path!("api" / "vault" / "oidc" / "escrow").map(|| "DELETE, POST"))
-        .unify();
-    let health = path!("healthz")
-        .map(|| "GET")
-        .or(path!("readyz").map(|| "GET"))
-        .unify()
-        .or(path!("api" / "registry" / "health").map(|| "GET"))
-        .unify();
-    oidc.or(vault)
-        .unify()
-        .or(health)
-        .unify()
-        .and(warp::method())
-        .map(|allowed, method: Method| wrong_method(allowed, method.as_str()))
+/// What the document does not have: 404, or 405 and `Allow`. Nothing behind it sees such a request, so a route
+/// without a line in the document does not exist.
+fn undocumented() -> route!() {
+    path::full().and(warp::method()).and_then(|path: FullPath, method: Method| {
+        future::ready(match SERVED.paths.find(path.as_str()) {
+            Some(documented) if documented.has(&method) => Err(warp::reject()),
+            Some(documented) => Ok(wrong_method(&documented.allow, method.as_str())),
+            None => Ok(nothing_at(path.as_str())),
+        })
+    })
 }
 
-/// A path that is not ours: 404.
+/// A path that the document has and nobody answers.
 fn other_path() -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {
     path::full().map(|path: FullPath| nothing_at(path.as_str()))
 }

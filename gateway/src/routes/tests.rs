@@ -7,33 +7,28 @@ use super::*;
 use crate::config::Args;
 use crate::db::Db;
 use crate::oidc::Oidc;
+use crate::openapi::Documented;
 use crate::reply::Summary;
 use clap::Parser;
 use lpm_core::bearer::{Kind, token};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use warp::test::{RequestBuilder, request};
 
-const ROUTES: &[(&str, &str)] = &[
-    ("GET", "/api/vaults"),
-    ("POST", "/api/vaults/v/sync"),
-    ("GET", "/api/vaults/v/sync"),
-    ("GET", "/api/vaults/v/ci-pull"),
-    ("GET", "/api/vaults/v/audit"),
-    ("POST", "/api/vault/oidc"),
-    ("POST", "/api/vault/oidc/pull"),
-    ("POST", "/api/vault/oidc/policies"),
-    ("GET", "/api/vault/oidc/policies"),
-    ("DELETE", "/api/vault/oidc/policies/p"),
-    ("POST", "/api/vault/oidc/repin"),
-    ("POST", "/api/vault/oidc/explain"),
-    ("GET", "/api/vault/oidc/escrow-key"),
-    ("POST", "/api/vault/oidc/escrow"),
-    ("DELETE", "/api/vault/oidc/escrow"),
-    ("GET", "/healthz"),
-    ("GET", "/readyz"),
-    ("GET", "/api/registry/health"),
-];
+/// Every method and path of the document, its places filled in.
+fn documented() -> Vec<(String, String, &'static Documented)> {
+    let mut routes = Vec::new();
+    for (pattern, documented) in SERVED.paths.all() {
+        for method in documented.methods() {
+            routes.push((format!("{method} {pattern}"), filled(&pattern), documented));
+        }
+    }
+    routes
+}
+
+fn filled(pattern: &str) -> String {
+    let segments = pattern.split('/').map(|segment| if segment.starts_with('{') { "x" } else { segment });
+    segments.collect::<Vec<_>>().join("/")
+}
 
 fn no_database() -> BoxedFilter<(Response,)> {
     let args =
@@ -78,27 +73,24 @@ async fn send(request: RequestBuilder) -> Reply {
 }
 
 #[tokio::test]
-async fn every_route_is_reached_and_named() {
-    for (method, path) in ROUTES {
-        let reply = send(request().method(method).path(path)).await;
-        assert!(![404, 405].contains(&reply.status), "{method} {path}: {}", reply.status);
+async fn every_operation_of_the_document_is_answered_by_the_route_of_its_name() {
+    for (name, path, _) in documented() {
+        let method = name.split(' ').next().unwrap();
+        let reply = send(request().method(method).path(&path)).await;
         let route = reply.response.extensions().get::<Summary>().unwrap().route;
-        let expected = path.replace("/v/", "/{vault}/").replace("policies/p", "policies/{policy}");
-        assert_eq!(route, format!("{method} {expected}"));
+        assert_eq!(route, name);
+        assert!(![404, 405].contains(&reply.status), "{name}: {}", reply.status);
     }
 }
 
 #[tokio::test]
 async fn other_methods_of_a_path_are_refused_with_those_that_it_has() {
-    let mut methods = BTreeMap::<&str, Vec<&str>>::new();
-    for (method, path) in ROUTES {
-        methods.entry(path).or_default().push(method);
-    }
-    for (path, allowed) in &mut methods {
-        allowed.sort_unstable();
-        for method in ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "BREW"] {
+    for (pattern, documented) in SERVED.paths.all() {
+        let path = filled(&pattern);
+        let allowed: Vec<&str> = documented.methods().iter().map(Method::as_str).collect();
+        for method in ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "BREW", "get"] {
             if !allowed.contains(&method) {
-                let response = request().method(method).path(path).reply(&no_database()).await;
+                let response = request().method(method).path(&path).reply(&no_database()).await;
                 assert_eq!(response.status(), 405, "{method} {path}");
                 assert_eq!(response.headers()["allow"], allowed.join(", "), "{method} {path}");
             }
@@ -106,6 +98,45 @@ async fn other_methods_of_a_path_are_refused_with_those_that_it_has() {
     }
     let reply = send(request().method("PUT").path("/api/vaults")).await;
     assert_eq!((reply.code(), reply.error()), ("method_not_allowed", "`PUT` is not allowed here"));
+}
+
+#[tokio::test]
+async fn what_is_spelt_out_goes_before_a_place_for_anything() {
+    for (path, expected) in [
+        ("/api/vault/oidc/policies", Some("GET, POST")),
+        ("/api/vault/oidc/policies/", Some("GET, POST")),
+        ("/api/vault/oidc/policies/policies", Some("DELETE")),
+        ("/api/vaults/sync/sync", Some("GET, POST")),
+        ("/api/vaults/a%2Fb/sync", Some("GET, POST")),
+        ("/api/vaults//sync", None),
+        ("/api/vaults/v/sync//", None),
+        ("/api/vaults/v", None),
+        ("//api/vaults", None),
+        ("/", None),
+        ("", None),
+        ("x", None),
+    ] {
+        let found = SERVED.paths.find(path).map(|documented| documented.allow.as_str());
+        assert_eq!(found, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn platforms_are_refused_alike_whoever_asks_and_whatever_is_sent() {
+    for path in ["connect", "push", "pull", "status"] {
+        let path = format!("/api/vault/platforms/{path}");
+        let anonymous = send(request().method("POST").path(&path)).await;
+        assert_eq!((anonymous.status, anonymous.code()), (501, "not_implemented"), "{path}");
+        assert!(anonymous.error().contains("would send plaintext"), "{}", anonymous.error());
+        for request in [
+            signed_in("POST", &path).body(r#"{"vaultId":"v","vars":{"A":"hunter2"}}"#),
+            signed_in("POST", &path).body("no JSON"),
+            request().method("POST").path(&path).header("content-encoding", "gzip").body("x"),
+            request().method("POST").path(&path).body("x".repeat(70_000)),
+        ] {
+            assert_eq!(send(request).await.body, anonymous.body, "{path}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -161,7 +161,7 @@ failures! {
     NotFound = "not_found", 404, FAILURE, "there is nothing at `{path}`", "";
     MethodNotAllowed = "method_not_allowed", 405, USAGE, "`{method}` is not allowed here", "this path takes {allowed}";
     RequestTimeout = "request_timeout", 408, UNAVAILABLE, "the request took too long to arrive", "";
-    NotImplemented = "not_implemented", 501, FAILURE, "{reason}", "";
+    NotImplemented = "not_implemented", 501, FAILURE, "{reason}", "{next}";
     // A snapshot that a client keeps would outlive every revocation.
     IsolationLevel = "isolation_level", 503, UNAVAILABLE, "the gateway's transactions are not `read committed`", "have the DBA run: alter role <gateway login> set default_transaction_isolation = 'read committed'";
     ReadOnly = "read_only", 503, UNAVAILABLE, "the database is read-only right now", "try again in a moment";

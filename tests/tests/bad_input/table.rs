@@ -3,6 +3,7 @@
 
 use crate::world::World;
 use anyhow::{Context, Result};
+use lpm_tests::gateway::Reply;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) enum Identity {
     /// Whoever asks.
     Anyone,
+    /// No one: it is there to say that it is not offered.
+    Nobody,
     /// An account that may read.
     Reader,
     /// An account that may change something.
@@ -46,10 +49,15 @@ const PUSH: usize = 15 * 1024 * 1024;
 const SMALL: usize = 64 * 1024;
 
 /// Every route, in an order in which one good request to each succeeds.
-pub(crate) const ROUTES: [Route; 18] = [
+pub(crate) const ROUTES: [Route; 23] = [
     get("GET /healthz", "", Identity::Anyone),
     get("GET /readyz", "", Identity::Anyone),
+    get("GET /openapi.json", "", Identity::Anyone),
     get("GET /api/registry/health", "", Identity::Anyone),
+    get("POST /api/vault/platforms/connect", "", Identity::Nobody),
+    get("POST /api/vault/platforms/push", "", Identity::Nobody),
+    get("POST /api/vault/platforms/pull", "", Identity::Nobody),
+    get("POST /api/vault/platforms/status", "", Identity::Nobody),
     get("GET /api/vaults", "", Identity::Reader),
     get("GET /api/vaults/{vault}/sync", "", Identity::Reader),
     get("GET /api/vaults/{vault}/audit", "", Identity::Reader),
@@ -152,12 +160,22 @@ pub(crate) fn with_body() -> impl Iterator<Item = (&'static Route, &'static Body
 
 /// The routes that look at the `Authorization` header.
 pub(crate) fn with_bearer() -> impl Iterator<Item = &'static Route> {
-    ROUTES.iter().filter(|route| !matches!(route.identity, Identity::Anyone | Identity::Oidc))
+    ROUTES
+        .iter()
+        .filter(|route| !matches!(route.identity, Identity::Anyone | Identity::Nobody | Identity::Oidc))
 }
 
 impl Route {
     pub(crate) fn method(&self) -> &'static str {
         self.name.split_once(' ').map_or("", |(method, _)| method)
+    }
+
+    /// Is this what the route answers when nothing is wrong?
+    pub(crate) fn serves(&self, reply: &Reply) -> bool {
+        match self.identity {
+            Identity::Nobody => reply.status == 501,
+            _ => reply.status.is_success(),
+        }
     }
 
     /// The path with its places not filled in.

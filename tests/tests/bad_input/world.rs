@@ -145,7 +145,7 @@ impl World {
     /// A bearer token that the route takes.
     pub(crate) async fn bearer(&self, route: &Route) -> Result<Option<String>> {
         Ok(match route.identity {
-            Identity::Anyone | Identity::Oidc => None,
+            Identity::Anyone | Identity::Nobody | Identity::Oidc => None,
             Identity::Reader | Identity::Writer => Some(self.alice().to_owned()),
             Identity::Job => Some(self.ci_token().await?),
         })

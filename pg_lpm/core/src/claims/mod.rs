@@ -26,6 +26,7 @@ pub const MAX_JTI: usize = 256;
 
 /// Whose claims a token carries. Other CI systems work where their tokens carry one of these profiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
     /// GitHub Actions.

@@ -68,6 +68,7 @@ pub struct Policy {
 
 /// Whose row of the vault a policy reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// The row of the account that owns the vault id.
@@ -89,6 +90,7 @@ impl Scope {
 
 /// Who runs the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Runner {
     /// The provider.

@@ -30,6 +30,7 @@ pub struct ExchangeReply {
     /// A bearer token for `ci-pull`.
     pub token: String,
     /// When it ends, RFC 3339.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
 }
 

@@ -32,7 +32,7 @@ pub struct EscrowRequest {
     pub org: Option<String>,
 }
 
-/// The answer to [`EscrowRequest`].
+/// The answer to `POST` and `DELETE /api/vault/oidc/escrow`.
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -74,7 +74,7 @@ pub struct EscrowKeyReply {
     pub key_id: String,
     /// The X25519 public key, base64 of 32 bytes.
     pub public_key: String,
-    /// What people compare: see [`crate::envelope::fingerprint`].
+    /// What people compare.
     pub fingerprint: String,
     /// With `vaultId`: `off`, `aes` or `wrapping`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,13 +7,16 @@
 
 mod ci;
 mod escrow;
+mod health;
 mod orgs;
 mod pairing;
+mod policies;
 mod sessions;
 mod vaults;
 
 pub use ci::{CiPullReply, ExchangeReply, ExchangeRequest, ExplainRequest};
 pub use escrow::{EscrowKeyReply, EscrowReply, EscrowRequest, PushedEscrow};
+pub use health::{AliveReply, ReadyReply};
 pub use orgs::{
     Invitation, InvitationList, InviteRequest, Member, MemberKey, MemberList, OrgPullReply, OrgSettings,
     PublicKeyBody, PublicKeyReply, RemoveMemberReply, RemovedMemberPolicy, RoleRequest, ShareRequest,
@@ -21,6 +24,10 @@ pub use orgs::{
 };
 pub use pairing::{
     ApprovePairingRequest, ConsumePairingReply, PairingReply, StartPairingReply, StartPairingRequest,
+};
+pub use policies::{
+    CreatePolicyReply, CreatePolicyRequest, ExplainCheck, ExplainReply, PolicyDocument, PolicyEntry,
+    PolicyList, PolicyPin, RepinReply, RepinRequest, RevokePolicyReply,
 };
 pub use sessions::{
     CodeRequest, RefreshRequest, RevokeTokenRequest, RotateReply, SessionEntry, SessionList, SessionReply,
@@ -39,7 +46,7 @@ use serde::{Deserialize, Serialize};
 pub struct ErrorReply {
     /// The sentence for people.
     pub error: String,
-    /// The machine code of [`crate::failure::Code`].
+    /// The machine code: what programs look at.
     #[serde(default)]
     pub code: Option<String>,
     /// The next step.

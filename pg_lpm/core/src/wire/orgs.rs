@@ -199,5 +199,6 @@ pub struct Invitation {
     #[serde(default)]
     pub invited_by: Option<String>,
     /// When it ends, RFC 3339.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
 }

@@ -22,6 +22,7 @@ pub struct StartPairingReply {
     /// Six characters of `A-Z 2-9` without I and O.
     pub code: String,
     /// When it ends, RFC 3339: five minutes.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
 }
 

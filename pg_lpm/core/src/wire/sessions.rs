@@ -33,6 +33,7 @@ pub struct SessionReply {
     /// What buys the next access token; good once, for 30 days.
     pub refresh_token: String,
     /// When the access token ends, RFC 3339.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
 }
 
@@ -109,6 +110,7 @@ pub struct RotateReply {
     /// The token that replaces the bearer.
     pub token: String,
     /// When it ends, RFC 3339.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
 }
 
@@ -138,10 +140,13 @@ pub struct SessionEntry {
     /// What the device called itself.
     pub device: String,
     /// When it began, RFC 3339.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
     /// When it was last refreshed, RFC 3339.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub refreshed_at: String,
     /// When it ends unless it is refreshed, RFC 3339.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
     /// Whether the bearer belongs to it.
     pub current: bool,

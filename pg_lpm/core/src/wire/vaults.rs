@@ -83,6 +83,7 @@ pub struct VaultEntry {
     #[serde(default)]
     pub name: Option<String>,
     /// When it was pushed, RFC 3339.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub updated_at: String,
 }
 
@@ -102,6 +103,7 @@ pub struct VersionEntry {
     /// Its number.
     pub version: i32,
     /// When it was pushed, RFC 3339.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
     /// The handle of who pushed it, where that is still known.
     #[serde(default)]
@@ -156,5 +158,6 @@ pub struct AuditEntry {
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub metadata: serde_json::Value,
     /// When, RFC 3339.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub created_at: String,
 }
