@@ -1,10 +1,12 @@
 //! Files written in one step: a reader sees the old content or the new one, never half of it.
 
 use crate::error::{Error, Result};
+use lpm_core::secret::Secret;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// Only for the owner.
 pub(crate) const PRIVATE: u32 = 0o600;
@@ -60,6 +62,24 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::file("read", path, &error)),
     }
+}
+
+/// The bytes of a file that only its owner may read, `None` where there is none.
+pub(crate) fn read_private(path: &Path) -> Result<Option<Secret>> {
+    let failed = |error: std::io::Error| Error::file("read", path, &error);
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(failed)?,
+    };
+    let mode = file.metadata().map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let shown = path.display();
+        return Err(Error::failure(format!("`{shown}` can be read by others (mode {:o})", mode & 0o777))
+            .hint(format!("if nobody has: `chmod 600 {shown}`")));
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.read_to_end(&mut bytes).map_err(failed)?;
+    Ok(Some(Secret::new(std::mem::take(&mut *bytes))))
 }
 
 /// Makes a directory that only the owner may enter, with those above it.

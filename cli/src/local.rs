@@ -2,7 +2,7 @@
 //!
 //! | path | content |
 //! | --- | --- |
-//! | `~/.lpm/.vault-key` | the wrapping key, 64 hex digits; shared with the published client |
+//! | `~/.lpm/.vault-key` | the wrapping key, 64 hex digits; shared with the published client, see `wrapping_key` |
 //! | `~/.lpm/secrets/<SHA-256 of the vault id>` | `lpm-local-v1`, line feed, IV, AES-256-GCM of the payload |
 //! | the same with `.version` | the server's version that those variables were last equal to |
 //!
@@ -11,12 +11,13 @@
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::keychain::Keychain;
+use crate::wrapping_key;
 use lpm_core::envelope::{EnvelopeError, aead, lp};
 use lpm_core::environment::Environments;
 use lpm_core::secret::Secret;
 use openssl::sha::sha256;
 use std::fs::File;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
@@ -24,51 +25,44 @@ const LABEL: &[u8] = b"lpm-local-v1";
 const HEADER: &[u8] = b"lpm-local-v1\n";
 
 /// `~/.lpm`.
-pub(crate) struct Home(PathBuf);
+pub(crate) struct Home(PathBuf, Keychain);
 
 impl Home {
     /// The directory of the user that runs this.
     pub(crate) fn find() -> Result<Self> {
         match std::env::var_os("HOME") {
-            Some(home) if !home.is_empty() => Ok(Self(PathBuf::from(home).join(".lpm"))),
+            Some(home) if !home.is_empty() => {
+                Ok(Self(PathBuf::from(home).join(".lpm"), Keychain::of_environment()?))
+            }
             _ => Err(Error::failure("HOME is not set, so there is no place for the vault's key")
                 .hint("set HOME; a CI job needs no vault key: `lpm env pull --oidc`")),
         }
     }
 
-    fn key_path(&self) -> PathBuf {
-        self.0.join(".vault-key")
+    /// Another directory, and no keychain.
+    #[cfg(test)]
+    pub(crate) fn at(directory: PathBuf) -> Self {
+        Self(directory, Keychain::Off)
+    }
+
+    /// A file or directory of it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Where this machine's secrets may be kept besides.
+    pub(crate) fn keychain(&self) -> Keychain {
+        self.1
     }
 
     /// This machine's wrapping key, where it has one.
     pub(crate) fn wrapping_key(&self) -> Result<Option<Secret>> {
-        let path = self.key_path();
-        let Some(text) = files::read(&path)?.map(Zeroizing::new) else { return Ok(None) };
-        let shown = path.display();
-        let mode = std::fs::metadata(&path)
-            .map_err(|error| Error::file("read", &path, &error))?
-            .permissions()
-            .mode();
-        if mode & 0o077 != 0 {
-            return Err(Error::failure(format!("`{shown}` can be read by others (mode {:o})", mode & 0o777))
-                .hint(format!("if nobody has: `chmod 600 {shown}`")));
-        }
-        let mut key = Zeroizing::new([0; 32]);
-        hex::decode_to_slice(text.trim_ascii(), &mut *key)
-            .map_err(|_| Error::failure(format!("`{shown}` is not a vault key of 64 hex digits")))?;
-        Ok(Some(Secret::new(key.to_vec())))
+        wrapping_key::find(&self.0, self.1)
     }
 
     /// This machine's wrapping key, made now if it has none.
     pub(crate) fn wrapping_key_or_new(&self) -> Result<Secret> {
-        if let Some(key) = self.wrapping_key()? {
-            return Ok(key);
-        }
-        files::private_directory(&self.0)?;
-        let key = Zeroizing::new(aead::random::<32>().map_err(library)?);
-        files::create(&self.key_path(), Zeroizing::new(hex::encode(*key)).as_bytes())?;
-        // Whoever was first: that key counts.
-        self.wrapping_key()?.ok_or_else(|| Error::failure("the vault key has vanished"))
+        wrapping_key::find_or_make(&self.0, self.1)
     }
 
     /// The variables of a vault on this machine.
@@ -174,10 +168,11 @@ mod tests {
     use super::*;
     use lpm_core::environment::Text;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     fn home() -> (tempfile::TempDir, Home) {
         let directory = tempfile::tempdir().expect("a directory can be made");
-        let home = Home(directory.path().join(".lpm"));
+        let home = Home::at(directory.path().join(".lpm"));
         (directory, home)
     }
 
@@ -237,42 +232,9 @@ mod tests {
     fn another_wrapping_key_opens_nothing() {
         let (_directory, home) = home();
         home.vault("a").save(&one("x")).expect("saved");
-        fs::write(home.key_path(), "ab".repeat(32)).expect("written");
+        fs::write(home.path(".vault-key"), "ab".repeat(32)).expect("written");
         assert!(refused(home.vault("a").load()).contains("do not open"));
-        fs::remove_file(home.key_path()).expect("removed");
+        fs::remove_file(home.path(".vault-key")).expect("removed");
         assert!(refused(home.vault("a").load()).contains("do not open"));
-    }
-
-    #[test]
-    fn the_wrapping_key_is_the_published_clients_file() {
-        let (_directory, home) = home();
-        assert!(home.wrapping_key().expect("no key yet").is_none());
-        let made = home.wrapping_key_or_new().expect("made");
-        let text = fs::read_to_string(home.key_path()).expect("read");
-        assert_eq!(text, hex::encode(made.expose()));
-        assert_eq!(text.len(), 64);
-        assert_eq!(fs::metadata(home.key_path()).expect("there").permissions().mode() & 0o777, 0o600);
-        assert_eq!(home.wrapping_key_or_new().expect("found").expose(), made.expose());
-    }
-
-    #[test]
-    fn a_key_of_the_wrong_form_is_refused_without_being_shown() {
-        let (_directory, home) = home();
-        home.wrapping_key_or_new().expect("made");
-        for text in ["", "beef", &"zz".repeat(32), &"ab".repeat(33)] {
-            fs::write(home.key_path(), text).expect("written");
-            let said = refused(home.wrapping_key());
-            assert!(said.contains("is not a vault key of 64 hex digits") && !said.contains("beef"), "{said}");
-        }
-        fs::write(home.key_path(), format!("{}\n", "ab".repeat(32))).expect("written");
-        assert!(home.wrapping_key().is_ok(), "a line's end is fine");
-    }
-
-    #[test]
-    fn a_key_that_others_can_read_is_refused() {
-        let (_directory, home) = home();
-        home.wrapping_key_or_new().expect("made");
-        fs::set_permissions(home.key_path(), fs::Permissions::from_mode(0o640)).expect("set");
-        assert!(refused(home.wrapping_key()).contains("can be read by others (mode 640)"));
     }
 }

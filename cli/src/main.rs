@@ -6,10 +6,12 @@ mod client;
 mod commands;
 mod error;
 mod files;
+mod keychain;
 mod local;
 mod output;
 mod project;
 mod run;
+mod wrapping_key;
 
 use std::process::ExitCode;
 
