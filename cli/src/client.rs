@@ -1,7 +1,10 @@
 //! HTTP: one gateway, its own address, nothing sent twice that must not be.
 
+use crate::credentials::Store;
 use crate::error::{Error, Reached, Result, Transient};
+use crate::login;
 use crate::output::printable;
+use lpm_core::bearer::Kind;
 use lpm_core::envelope::signature_holds;
 use lpm_core::failure::{Code, Failure, exit, exit_code_of_status, presentable};
 use lpm_core::secret::Secret;
@@ -88,6 +91,8 @@ pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
     audience: String,
+    /// Where a session's access token is renewed that the server does not know any more.
+    login: Option<Store>,
 }
 
 impl Client {
@@ -98,7 +103,13 @@ impl Client {
             return Err(Error::usage("LPM_REGISTRY_URL must be an address without `?` and `#`"));
         }
         let http = http(&base, timeout)?;
-        Ok(Self { http, base, audience: audience(address) })
+        Ok(Self { http, base, audience: audience(address), login: None })
+    }
+
+    /// The same, as this login.
+    pub(crate) fn of(mut self, login: Store) -> Self {
+        self.login = Some(login);
+        self
     }
 
     /// What a job's token must be made for: the gateway's own address.
@@ -106,16 +117,29 @@ impl Client {
         &self.audience
     }
 
+    /// A page of the gateway, for a browser.
+    pub(crate) fn page(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Url> {
+        url(&self.base, path, query)
+    }
+
     /// Sends the request, again where that is safe, and reads the answer.
     pub(crate) async fn send<T: DeserializeOwned>(&self, request: &Request<'_>) -> Result<T> {
         let mut attempt = 1;
+        let mut renewed = None;
         loop {
-            match self.once(request).await {
+            let error = match self.once_with(request, renewed.as_ref()).await {
                 Ok(body) => return typed(&body),
-                Err(error) => match wait(&error, request.retry, attempt + 1) {
-                    Some(wait) => tokio::time::sleep(wait).await,
-                    None => return Err(error),
-                },
+                Err(error) => error,
+            };
+            if renewed.is_none() && error.status() == Some(401) {
+                renewed = self.renewed(request.bearer).await?;
+                if renewed.is_some() {
+                    continue;
+                }
+            }
+            match wait(&error, request.retry, attempt + 1) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return Err(error),
             }
             attempt += 1;
         }
@@ -123,9 +147,15 @@ impl Client {
 
     /// Sends the request once.
     pub(crate) async fn once(&self, request: &Request<'_>) -> Result<Secret> {
+        self.once_with(request, None).await
+    }
+
+    /// Sends the request once, with `renewed` in place of its token.
+    async fn once_with(&self, request: &Request<'_>, renewed: Option<&Secret>) -> Result<Secret> {
+        let token = request.bearer.token().map(|token| renewed.unwrap_or(token));
         let url = url(&self.base, request.path, request.query)?;
         let mut builder = self.http.request(request.method.clone(), url);
-        if let Some(token) = request.bearer.token() {
+        if let Some(token) = token {
             builder = builder.header(header::AUTHORIZATION, bearer(token)?);
         }
         if let Some(body) = &request.body {
@@ -135,10 +165,19 @@ impl Client {
         if !answer.status.is_success() {
             return Err(answer.refusal(&self.base));
         }
-        if let Bearer::Signed(token) = request.bearer {
+        if let (Bearer::Signed(_), Some(token)) = (request.bearer, token) {
             answer.check_signature(token)?;
         }
         Ok(answer.body)
+    }
+
+    /// The next access token, where this one is a stored session's.
+    async fn renewed(&self, bearer: Bearer<'_>) -> Result<Option<Secret>> {
+        let is_session = |token: &&Secret| token.expose().starts_with(Kind::Session.prefix().as_bytes());
+        match (&self.login, bearer.token().filter(is_session)) {
+            (Some(store), Some(token)) => Box::pin(login::renew(self, store, token)).await.map(Some),
+            _ => Ok(None),
+        }
     }
 }
 
@@ -242,7 +281,7 @@ impl Answer {
             ),
         };
         let transient = self.transient(error.code());
-        error.request_id(id).transient(transient)
+        error.request_id(id).with_status(status).transient(transient)
     }
 
     fn transient(&self, code: &str) -> Option<Transient> {

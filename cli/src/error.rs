@@ -21,6 +21,7 @@ struct Parts {
     code: String,
     request_id: Option<String>,
     exit: u8,
+    status: Option<u16>,
     transient: Option<Transient>,
 }
 
@@ -47,7 +48,8 @@ pub(crate) enum Reached {
 impl Error {
     fn new(message: impl Into<String>, code: &str, exit: u8) -> Self {
         let (message, code) = (message.into(), code.to_owned());
-        Self(Box::new(Parts { message, hint: None, code, request_id: None, exit, transient: None }))
+        let (hint, request_id, status, transient) = (None, None, None, None);
+        Self(Box::new(Parts { message, hint, code, request_id, exit, status, transient }))
     }
 
     /// The command or its input is wrong.
@@ -89,6 +91,12 @@ impl Error {
         self
     }
 
+    /// The HTTP status that it came with.
+    pub(crate) fn with_status(mut self, status: u16) -> Self {
+        self.0.status = Some(status);
+        self
+    }
+
     /// The exit code.
     pub(crate) fn exit(mut self, exit: u8) -> Self {
         self.0.exit = exit;
@@ -109,6 +117,11 @@ impl Error {
     /// The exit code.
     pub(crate) fn exit_code(&self) -> u8 {
         self.0.exit
+    }
+
+    /// The HTTP status that it came with.
+    pub(crate) fn status(&self) -> Option<u16> {
+        self.0.status
     }
 
     /// Whether it may go away by itself.

@@ -1,7 +1,9 @@
 //! From the command line to the exit code.
 
 use crate::args::{Args, CiCommand, Command, EnvCommand, OidcCommand, without_words};
-use crate::commands::{Session, allow, ci_pull, ci_setup, local, oidc, run_command, sync};
+use crate::commands::{
+    Session, account, allow, ci_pull, ci_setup, local, login, logout, oidc, run_command, sessions, sync,
+};
 use crate::error::{Error, Result};
 use crate::output;
 use clap::Parser;
@@ -29,6 +31,11 @@ fn execute(args: Args) -> Result<u8> {
     let mut session = Session::new(args.globals)?;
     let done = |result: Result<()>| result.map(|()| 0);
     match args.command.canonical() {
+        Command::Login(args) => done(login::login(&session, &args)),
+        Command::Logout(args) => done(logout::logout(&session, &args)),
+        Command::Whoami => done(account::whoami(&session)),
+        Command::TokenRotate => done(account::rotate(&session)),
+        Command::Sessions(args) => done(sessions::sessions(&session, args.command)),
         Command::Env(command) => env(&mut session, command),
         Command::Ci(CiCommand::Setup(args)) => done(ci_setup::setup(&session, &args)),
         Command::Use(_) => Err(Error::usage("`lpm use vars` is another spelling of `lpm env`")),

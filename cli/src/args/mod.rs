@@ -1,10 +1,12 @@
 //! What the user types: commands, flags, their help and their variables. Nothing here does anything.
 
+mod account;
 mod ci;
 mod env;
 mod mistake;
 mod oidc;
 
+pub(crate) use account::{EndArgs, LoginArgs, LogoutArgs, SessionsArgs, SessionsCommand};
 pub(crate) use ci::{CiCommand, SetupArgs, System};
 pub(crate) use env::{
     DeleteArgs, EnvCommand, EnvironmentArg, ExportArgs, GetArgs, ImportArgs, LogArgs, OutputArgs, PullArgs,
@@ -35,6 +37,7 @@ pub(crate) const DEFAULT_REGISTRY: &str = "https://lpm.dev";
     subcommand_required = true,
     after_help = "\
 Examples:
+  lpm login                                   signs in with the browser
   lpm env set API_KEY --env=production        asks for the value
   lpm env push                                encrypts and uploads the vault
   lpm env oidc allow --repo=acme/web --env=production
@@ -89,6 +92,39 @@ pub(crate) struct Globals {
 /// The groups of commands.
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Sign in at the gateway, with the browser
+    #[command(after_help = "\
+Examples:
+  lpm login                                        opens the browser, and waits for it
+  lpm login --no-browser                           prints the address to open on this machine
+  pass show lpm | lpm login --with-token           where no browser reaches this machine (ssh, containers)
+
+The page asks for a personal access token, once, and this machine gets a session of its own that
+`lpm sessions` shows and `lpm logout` ends. It is kept in the desktop's keychain where there is one
+(LPM_KEYCHAIN=off: never), else in ~/.lpm/sessions. LPM_TOKEN, where it is set, wins over every login.")]
+    Login(LoginArgs),
+    /// Sign out: end this machine's session and forget it
+    #[command(after_help = "\
+Examples:
+  lpm logout
+  lpm logout --revoke                              also unpairs every browser
+
+What this machine knows is removed even when the server cannot be reached.")]
+    Logout(LogoutArgs),
+    /// Show who you are at the gateway
+    #[command(after_help = "Examples:\n  lpm whoami\n  lpm whoami --json")]
+    Whoami,
+    /// Replace the token by a new one; the old one ends
+    #[command(after_help = "\
+Examples:
+  lpm token-rotate                                 the login of this machine goes on with the new one
+  LPM_TOKEN=$old lpm token-rotate > new-token      what came from LPM_TOKEN is printed")]
+    TokenRotate,
+    /// List your login sessions, or end one
+    #[command(
+        after_help = "Examples:\n  lpm sessions\n  lpm sessions end 0192f0c4-0000-7000-8000-000000000001"
+    )]
+    Sessions(SessionsArgs),
     /// Environment variables: set, push, pull, run, and who may pull them in CI
     #[command(subcommand, subcommand_required = true)]
     Env(EnvCommand),

@@ -27,6 +27,8 @@ const WITHOUT_VARIABLE: &[&str] = &[
     "owner-id",
     "project-id",
     "claims",
+    "with-token",
+    "revoke",
     "help",
     "version",
 ];

@@ -1,20 +1,25 @@
 //! The commands: each function is one, and reads as its steps.
 
+pub(crate) mod account;
 pub(crate) mod allow;
 pub(crate) mod ci_pull;
 pub(crate) mod ci_setup;
 pub(crate) mod local;
+pub(crate) mod login;
+pub(crate) mod logout;
 pub(crate) mod oidc;
 pub(crate) mod run_command;
+pub(crate) mod sessions;
 pub(crate) mod sync;
 
 use crate::args::{EnvironmentArg, Globals};
 use crate::client::Client;
+use crate::credentials::Store;
 use crate::error::{Error, Result};
 use crate::local::Home;
+use crate::login as signing_in;
 use crate::project::Project;
 use lpm_core::environment::DEFAULT;
-use lpm_core::failure::{Code, Failure};
 use lpm_core::secret::Secret;
 use std::future::Future;
 use std::time::Duration;
@@ -51,24 +56,32 @@ impl Session {
         &self.globals.registry_url
     }
 
-    /// The gateway.
+    /// The gateway, as whoever is signed in there.
     pub(crate) fn client(&self) -> Result<Client> {
+        let client = self.plain_client()?;
+        // A CI job may have no home, and needs no login.
+        match Home::find() {
+            Ok(home) if given_token().is_none() => Ok(client.of(Store::new(&home, self.registry_url()))),
+            _ => Ok(client),
+        }
+    }
+
+    /// The gateway, for requests that say themselves who asks.
+    pub(crate) fn plain_client(&self) -> Result<Client> {
         Client::new(&self.globals.registry_url, self.timeout())
     }
 
-    /// The account's token.
+    /// The account's token: `LPM_TOKEN`, else the login's.
     pub(crate) fn token(&self) -> Result<Secret> {
-        let token = std::env::var("LPM_TOKEN").unwrap_or_default();
-        if token.trim().is_empty() {
-            let failure = Failure::new(Code::Unauthorized);
-            return Err(Error::answered(
-                "LPM_TOKEN is not set",
-                Some(failure.code.as_str().to_owned()),
-                failure.code.exit_code(),
-            )
-            .hint(failure.hint()));
+        match given_token() {
+            Some(token) => Ok(token),
+            None => signing_in::token(&self.client()?, &self.login()?),
         }
-        Ok(Secret::from(token.trim().to_owned()))
+    }
+
+    /// The login at this gateway.
+    pub(crate) fn login(&self) -> Result<Store> {
+        Ok(Store::new(&self.home()?, self.registry_url()))
     }
 
     /// The vault: `--vault`, else the one of `lpm.json`.
@@ -141,6 +154,12 @@ impl Session {
     pub(crate) fn home(&self) -> Result<Home> {
         Home::find()
     }
+}
+
+/// The token of `LPM_TOKEN`, where it is set.
+pub(crate) fn given_token() -> Option<Secret> {
+    let token = std::env::var("LPM_TOKEN").unwrap_or_default();
+    Some(token.trim()).filter(|token| !token.is_empty()).map(|token| Secret::from(token.to_owned()))
 }
 
 /// Whether a policy could name this environment.

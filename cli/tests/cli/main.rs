@@ -2,10 +2,15 @@
 
 mod allow;
 mod ci;
+mod keychain;
 mod legacy_key;
 mod local;
+mod login;
+mod login_refused;
+mod logout;
 mod mistakes;
 mod process;
+mod renewal;
 mod setup;
 mod support;
 mod sync;

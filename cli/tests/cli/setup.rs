@@ -106,7 +106,8 @@ fn without_a_token_the_account_is_denied() {
             "env oidc revoke p",
             "env oidc allow --repo=a/b --env=p",
         ] {
-            machine.lpm(command).refused(3, "LPM_TOKEN is not set");
+            let run = machine.lpm(command).refused(3, "you are not signed in at `");
+            assert!(run.stderr.contains("hint: run `lpm login`, or set LPM_TOKEN"), "{}", run.stderr);
         }
     }
     assert_eq!(project().lpm("env log --json").json()["code"], json!("unauthorized"));

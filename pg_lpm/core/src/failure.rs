@@ -95,7 +95,7 @@ failures! {
     CiTokenScope = "ci_token_scope", 403, DENIED, "the CI token is not good for {what}", "exchange an OIDC token for this vault and environment";
 
     // Accounts and their tokens.
-    Unauthorized = "unauthorized", 401, DENIED, "no valid token", "set LPM_TOKEN to a token made with `select lpm.create_token('you', name => 'laptop')`";
+    Unauthorized = "unauthorized", 401, DENIED, "no valid token", "run `lpm login`, or set LPM_TOKEN to a token made with `select lpm.create_token('you', name => 'laptop')`";
     TokenScope = "token_scope", 403, DENIED, "this token may only {allowed}", "use a token with scope `all`";
     PlanSync = "plan_sync", 403, DENIED, "Vault sync requires a Pro or Org plan", "a DBA sets plans with `select lpm.set_plan({owner|literal}, 'pro')`";
     PlanCiEscrow = "plan_ci_escrow", 403, DENIED, "CI escrow requires a Pro or Org plan", "a DBA sets plans with `select lpm.set_plan({owner|literal}, 'pro')`";
@@ -107,7 +107,7 @@ failures! {
     /// An old refresh token came back, so somebody else may have it: the whole session is over.
     SessionReused = "session_reused", 401, DENIED, "the login session has been ended, because an old refresh token of it was used again", "run `lpm login`; if no copy of your home directory is in use, have your tokens revoked";
     SessionNeeded = "session_needed", 403, DENIED, "this needs a login session, and the token is none", "run `lpm login`";
-    SessionUnknown = "session_unknown", 404, FAILURE, "no session `{session}` of yours", "`lpm login --list` shows them";
+    SessionUnknown = "session_unknown", 404, FAILURE, "no session `{session}` of yours", "`lpm sessions` shows them";
     TokenUnknown = "token_unknown", 404, FAILURE, "that is no token of yours, or it has ended", "";
     PairingEnded = "pairing_ended", 410, FAILURE, "the pairing code has expired or was used", "start again in the browser";
     PairingLimited = "pairing_limited", 429, UNAVAILABLE, "too many wrong pairing codes", "wait ten minutes, then start again in the browser";

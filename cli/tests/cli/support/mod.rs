@@ -1,5 +1,8 @@
 //! `lpm` in a home and a project of its own, with nothing of the environment that runs the tests.
 
+pub(crate) mod accounts;
+pub(crate) mod browser;
+pub(crate) mod desktop;
 pub(crate) mod gateway;
 pub(crate) mod server;
 
