@@ -114,8 +114,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     of_user uuid := lpm.find_user(drop_user.handle);
+    of_org uuid;
     vaults bigint;
 begin
+    -- first, and one by one, as everybody leaves: or a share that runs beside it would deadlock with the deletion
+    for of_org in select m.org_id from lpm.org_member m where m.user_id = of_user order by m.org_id loop
+        perform from lpm.org o where o.id = of_org for no key update;
+        perform lpm.end_membership(of_org, of_user, false);
+    end loop;
+    -- whoever has the handle next was not invited
+    delete from lpm.org_invitation i where i.handle = drop_user.handle;
     select count(*) into vaults from lpm.vault_sync v where v.user_id = of_user and v.version > 0;
     -- what the user claimed first and then shared stays the org's
     update lpm.vault_claim c set user_id = null where c.user_id = of_user and c.org_id is not null;
@@ -209,19 +217,23 @@ declare
     of_org uuid := lpm.find_org(add_member.org);
     of_user uuid := lpm.find_user(add_member.handle);
 begin
-    if add_member.role is null or add_member.role not in ('owner', 'admin', 'maintainer', 'developer') then
+    if lpm.role_rank(add_member.role) is null then
         raise exception 'there is no role "%"', add_member.role
             using errcode = 'invalid_parameter_value', hint = 'Roles are owner, admin, maintainer and developer.';
     end if;
+    perform from lpm.org o where o.id = of_org for no key update;
     insert into lpm.org_member (org_id, user_id, role) values (of_org, of_user, add_member.role)
     on conflict on constraint org_member_pkey do update set role = excluded.role;
+    perform lpm.end_invitations(of_org, of_user, add_member.role);
+    delete from lpm.org_invitation i where i.org_id = of_org and i.handle = add_member.handle;
     perform lpm.audit_admin('member_added', owner_org => of_org,
                             metadata => json_build_object('handle', add_member.handle, 'role', add_member.role));
     return add_member.role;
 end
 $$;
 
--- Removes the user from the org and lists the org's policies that they wrote; `revoke_policies` ends those too.
+-- Removes the user from the org, with every copy of a vault's key that was wrapped for them, and lists the org's
+-- policies that they wrote; `revoke_policies` ends those too.
 create function lpm.remove_member(org text, handle text, revoke_policies boolean default false)
 returns table (policy uuid, vault_id text, subject text, revoked boolean)
 language plpgsql volatile parallel unsafe security definer
@@ -231,18 +243,31 @@ declare
     of_org uuid := lpm.find_org(remove_member.org);
     of_user uuid := lpm.find_user(remove_member.handle);
 begin
-    delete from lpm.org_member m where m.org_id = of_org and m.user_id = of_user;
-    if not found then
+    perform from lpm.org o where o.id = of_org for no key update;
+    if not exists (select from lpm.org_member m where m.org_id = of_org and m.user_id = of_user) then
         raise exception '"%" is not a member of "%"', remove_member.handle, remove_member.org using errcode = 'no_data_found';
     end if;
+    return query select e.policy, e.vault_id, e.subject, e.revoked from lpm.end_membership(of_org, of_user, remove_member.revoke_policies) e;
     perform lpm.audit_admin('member_removed', owner_org => of_org,
-                            metadata => json_build_object('handle', remove_member.handle, 'policies_revoked', remove_member.revoke_policies));
-    return query
-        select p.id, p.vault_id, p.subject, remove_member.revoke_policies
-          from lpm.oidc_policy p where p.org_id = of_org and p.author = of_user order by p.created_at, p.id;
-    if remove_member.revoke_policies then
-        delete from lpm.oidc_policy p where p.org_id = of_org and p.author = of_user;
+                            metadata => json_build_object('handle', remove_member.handle, 'policiesRevoked', remove_member.revoke_policies));
+end
+$$;
+
+-- Sets the lowest role that may share the org's vaults.
+create function lpm.set_sharing(org text, role text) returns text
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    of_org uuid := lpm.find_org(set_sharing.org);
+begin
+    if lpm.role_rank(set_sharing.role) is null then
+        raise exception 'there is no role "%"', set_sharing.role
+            using errcode = 'invalid_parameter_value', hint = 'Roles are owner, admin, maintainer and developer.';
     end if;
+    update lpm.org o set may_share = set_sharing.role where o.id = of_org;
+    perform lpm.audit_admin('sharing_set', owner_org => of_org, metadata => json_build_object('mayShare', set_sharing.role));
+    return set_sharing.role;
 end
 $$;
 

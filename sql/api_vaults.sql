@@ -1,13 +1,14 @@
 -- lpm_api: personal sync. The server stores and returns ciphertext; nothing here decrypts.
 
--- One audit row for what an account did (or was refused) with one of its vaults.
+-- One audit row for what an account did (or was refused) with one of its vaults, or of the org that it has entered.
 create function lpm.audit(request_id uuid, address text, caller lpm.caller, action text, vault_id text, metadata json default null,
                           decision text default 'done', reason text default null, org uuid default null) returns void
 language sql volatile parallel unsafe
 set search_path = pg_catalog, pg_temp
 as $$
     insert into lpm.audit_log (request_id, address, action, decision, reason, vault_id, user_id, owner_user_id, owner_org_id, metadata)
-    values ($1, lpm.presentable($2), $4, $7, $8, left($5, 256), ($3).user_id, case when $9 is null then ($3).user_id end, $9, $6)
+    values ($1, lpm.presentable($2), $4, $7, $8, left($5, 256), ($3).user_id,
+            case when $9 is null and ($3).org_id is null then ($3).user_id end, coalesce($9, ($3).org_id), $6)
 $$;
 
 -- A refusal of something that an account asked for: audited, then answered.

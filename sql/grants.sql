@@ -57,7 +57,12 @@ grant usage on schema lpm_api, lpm_dashboard to lpm_owner;
 
 -- lpm_definer: what lpm_api does, row by row, bound by row security.
 grant usage on schema lpm, lpm_api to lpm_definer;
-grant select on lpm.account, lpm.org, lpm.org_member, lpm.vault_claim, lpm.issuers, lpm.oidc_stranger to lpm_definer;
+grant select on lpm.account, lpm.vault_claim, lpm.issuers, lpm.oidc_stranger to lpm_definer;
+grant select, update (may_share) on lpm.org to lpm_definer;
+grant select, delete, update (role) on lpm.org_member to lpm_definer;
+grant select, insert, update on lpm.user_public_keys to lpm_definer;
+grant select, insert, update, delete on lpm.org_invitation to lpm_definer;
+grant select, insert, delete on lpm.vault_org_keys to lpm_definer;
 grant select, insert, update on lpm.vault_sync to lpm_definer;
 grant select, insert, update, delete on lpm.vault_version to lpm_definer;
 grant select, insert, delete on lpm.oidc_policy to lpm_definer;
@@ -65,11 +70,12 @@ grant select, insert, update on lpm.oidc_subject_pin, lpm.oidc_token_use, lpm.oi
 grant insert on lpm.ci_token to lpm_definer;
 grant select, insert on lpm.audit_log to lpm_definer;
 grant execute on function
-    lpm.enter_account, lpm.enter_vault, lpm.enter_ci_token, lpm.return_ci_token_use, lpm.enter_request, lpm.claim_vault, lpm.claim_blob,
+    lpm.enter_account, lpm.enter_org, lpm.role_rank, lpm.role_leads, lpm.end_invitations, lpm.end_membership, lpm.hold_members, lpm.join_org,
+    lpm.own_invitations, lpm.decline_invitation, lpm.enter_vault, lpm.enter_ci_token, lpm.return_ci_token_use, lpm.enter_request, lpm.claim_vault, lpm.claim_blob,
     lpm.refuse_session, lpm.audit, lpm.refuse, lpm.refuse_with, lpm.rfc3339, lpm.permits, lpm.forget_pins, lpm.ci_facts, lpm.count_stranger, lpm.decide_request,
     lpm.rehearse, lpm.commit_is_replicated,
     lpm.failure, lpm.failure_code, lpm.presentable, lpm.scope_account, lpm.scope_orgs, lpm.scope_led_orgs, lpm.scope_vault, lpm.scope_vault_user,
-    lpm.scope_vault_org, lpm.check_push, lpm.parse_policy, lpm.describe_policy, lpm.read_claims, lpm.complete_claims, lpm.judge, lpm.explain_checks,
+    lpm.scope_vault_org, lpm.check_push, lpm.check_share, lpm.check_public_key, lpm.parse_policy, lpm.describe_policy, lpm.read_claims, lpm.complete_claims, lpm.judge, lpm.explain_checks,
     lpm.accept_escrow, lpm.open_vault, lpm.claim_open, lpm.note_grant, lpm.flush_decision, lpm.loaded_escrow_keys, lpm.has_escrow_key
 to lpm_definer;
 grant execute on function lpm.digest, lpm.hmac, lpm.gen_random_bytes, lpm.commit_is_replicated to lpm_owner;
@@ -87,7 +93,7 @@ grant select on lpm_dashboard.audit to lpm_auditor;
 grant execute on function lpm.scope_account, lpm.scope_orgs, lpm.scope_led_orgs, lpm.scope_vault, lpm.scope_vault_user, lpm.scope_vault_org
 to lpm_dashboard, lpm_auditor;
 grant execute on function
-    lpm.create_user, lpm.drop_user, lpm.create_token, lpm.revoke_tokens, lpm.set_plan, lpm.create_org, lpm.add_member, lpm.remove_member,
+    lpm.create_user, lpm.drop_user, lpm.create_token, lpm.revoke_tokens, lpm.set_plan, lpm.create_org, lpm.add_member, lpm.remove_member, lpm.set_sharing,
     lpm.create_gateway_login, lpm.trust_issuer, lpm.distrust_issuer, lpm.reserve_vault, lpm.transfer_vault, lpm.repin, lpm.delete_vault,
     lpm.restore_version
 to lpm_admin;

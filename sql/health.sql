@@ -121,7 +121,7 @@ $$;
 create view lpm.escrow_keys with (security_barrier) as select id, fingerprint, public_key, seals_new, vaults from lpm.list_escrow_keys();
 comment on view lpm.escrow_keys is 'Loaded escrow keys by id and fingerprint, newest first, and how many vaults each one opens';
 
--- Removes token uses, CI tokens and stranger counts that no longer decide anything. Returns how many rows.
+-- Removes token uses, CI tokens, invitations and stranger counts that no longer decide anything. Returns how many rows.
 create function lpm.remove_expired() returns bigint
 language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
@@ -134,6 +134,9 @@ begin
     get diagnostics removed = row_count;
     total := total + removed;
     delete from lpm.ci_token t where t.expires_at < clock_timestamp();
+    get diagnostics removed = row_count;
+    total := total + removed;
+    delete from lpm.org_invitation i where i.expires_at < clock_timestamp();
     get diagnostics removed = row_count;
     total := total + removed;
     delete from lpm.oidc_stranger s where s.hour < clock_timestamp() - interval '30 days';

@@ -15,8 +15,21 @@ end
 $enable$;
 
 create policy mine on lpm.account to lpm_definer using (id = lpm.scope_account() or id = lpm.scope_vault_user());
-create policy mine on lpm.org to lpm_definer using (id = any (lpm.scope_orgs()) or id = lpm.scope_vault_org());
-create policy mine on lpm.org_member to lpm_definer using (org_id = any (lpm.scope_orgs()));
+create policy mine on lpm.org for select to lpm_definer using (id = any (lpm.scope_orgs()) or id = lpm.scope_vault_org());
+create policy mine on lpm.org_member for select to lpm_definer using (org_id = any (lpm.scope_orgs()));
+-- locked by every member, changed by those who lead
+create policy locked on lpm.org_member for update to lpm_definer
+    using (org_id = any (lpm.scope_orgs())) with check (org_id = any (lpm.scope_led_orgs()));
+create policy left_by on lpm.org_member for delete to lpm_definer
+    using (org_id = any (lpm.scope_led_orgs()) or user_id = lpm.scope_account());
+create policy led on lpm.org for update to lpm_definer using (id = any (lpm.scope_led_orgs()));
+create policy led on lpm.org_invitation to lpm_definer using (org_id = any (lpm.scope_led_orgs()));
+
+-- an account knows its fellow members: their handles, and what to wrap keys for
+create policy fellow on lpm.account for select to lpm_definer using (exists (select from lpm.org_member m where m.user_id = account.id));
+create policy mine on lpm.user_public_keys to lpm_definer using (user_id = lpm.scope_account());
+create policy fellow on lpm.user_public_keys for select to lpm_definer
+    using (exists (select from lpm.org_member m where m.user_id = user_public_keys.user_id));
 
 create policy owned on lpm.vault_claim for select to lpm_definer using (vault_id = lpm.scope_vault());
 
@@ -28,6 +41,9 @@ create policy opened on lpm.vault_sync for select to lpm_definer
 create policy mine on lpm.vault_version to lpm_definer
     using (exists (select from lpm.vault_sync v where v.id = vault
                    and (v.user_id = lpm.scope_account() or v.org_id = any (lpm.scope_orgs()))));
+
+create policy mine on lpm.vault_org_keys to lpm_definer
+    using (exists (select from lpm.vault_sync v where v.id = vault and v.org_id = any (lpm.scope_orgs())));
 
 create policy mine on lpm.oidc_policy to lpm_definer
     using (user_id = lpm.scope_account() or org_id = any (lpm.scope_led_orgs()));
@@ -44,7 +60,9 @@ create policy trusted on lpm.oidc_issuer for select to lpm_definer using (true);
 
 create policy written on lpm.audit_log for insert to lpm_definer with check (true);
 create policy mine on lpm.audit_log for select to lpm_definer
-    using (owner_user_id = lpm.scope_account() or owner_org_id = any (lpm.scope_orgs()));
+    using (owner_user_id = lpm.scope_account()
+           or owner_org_id in (select m.org_id from lpm.org_member m
+                                where m.user_id = lpm.scope_account() and m.role in ('owner', 'admin', 'maintainer')));
 
 create policy reader on lpm.account for select to lpm_definer
     using (pg_has_role(current_user, 'lpm_dashboard', 'usage') or pg_has_role(current_user, 'lpm_auditor', 'usage'));

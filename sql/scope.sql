@@ -8,8 +8,26 @@ create type lpm.caller as (
     user_id uuid,
     handle text,
     plan text,
-    owns_vault boolean      -- may attach policies and escrow to the vault in question
+    owns_vault boolean,     -- may attach policies and escrow to the vault in question
+    -- what `enter_org` adds
+    org_id uuid,
+    org text,               -- its slug
+    org_plan text,
+    role text,
+    may_share boolean       -- this role may share the org's vaults
 );
+
+-- Higher is more. Null for what is no role.
+create function lpm.role_rank(role text) returns int
+language sql immutable strict parallel safe
+set search_path = pg_catalog, pg_temp
+as $$ select array_position(array['developer', 'maintainer', 'admin', 'owner'], $1) $$;
+
+-- Whoever has this role decides on members, invitations, policies and escrow of the org.
+create function lpm.role_leads(role text) returns boolean
+language sql immutable strict parallel safe
+set search_path = pg_catalog, pg_temp
+as $$ select $1 in ('owner', 'admin') $$;
 
 -- Every request that writes or decides starts here. A standby or fenced primary refuses before it does anything;
 -- so does a transaction that sees the tables as they once were, because a client could keep it to outlive every
@@ -87,6 +105,54 @@ begin
 end
 $$;
 
+-- The account of a bearer token as a member of this org. An org that it is no member of answers as one that does not
+-- exist. With `managing` one at a time: whoever changes who is a member, or what a member is, and expects that to be
+-- as it was read.
+--
+-- Order of locks, as everywhere: the org's row, the membership, the claim of a vault id, the vault's row. The caller's
+-- membership stays locked, so it cannot end before what it permits has been done, or the other way round.
+create function lpm.enter_org(token_hash bytea, needs text, slug text, vault_id text default null, managing boolean default false) returns lpm.caller
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    caller lpm.caller := lpm.enter_account(enter_org.token_hash, enter_org.needs, enter_org.vault_id);
+    me uuid := caller.user_id;
+    org lpm.org;
+    role text;
+begin
+    if (caller.refusal).status is not null then
+        return caller;
+    end if;
+    if managing then
+        -- only for members: strangers lock nothing
+        perform from lpm.org o join lpm.org_member m on m.org_id = o.id
+          where o.slug = enter_org.slug and m.user_id = me for no key update of o;
+    end if;
+    select m.role into role from lpm.org o join lpm.org_member m on m.org_id = o.id
+     where o.slug = enter_org.slug and m.user_id = me for key share of m;
+    if not found then
+        perform lpm.set_scope(null, null, null, null, null, null);
+        caller.refusal := lpm.failure('org_unknown', 'org', enter_org.slug);
+        return caller;
+    end if;
+    select o.* into org from lpm.org o where o.slug = enter_org.slug;
+    if lpm.role_leads(role) is distinct from org.id = any (lpm.scope_led_orgs()) then
+        -- it has become another one while this waited
+        caller := lpm.enter_account(enter_org.token_hash, enter_org.needs, enter_org.vault_id);
+        if (caller.refusal).status is not null then
+            return caller;
+        end if;
+    end if;
+    caller.org_id := org.id;
+    caller.org := org.slug;
+    caller.org_plan := org.plan;
+    caller.role := role;
+    caller.may_share := lpm.role_rank(role) >= lpm.role_rank(org.may_share);
+    return caller;
+end
+$$;
+
 -- The vault of a CI request, and only the rows of those who may open it to CI. An owner that is named and
 -- does not match is treated like a vault that does not exist.
 create function lpm.enter_vault(vault_id text, owner uuid) returns boolean
@@ -160,8 +226,10 @@ begin
 end
 $$;
 
--- Claims the vault id for the account in scope (or for an org that it leads), if nobody holds it. A claim that
--- never saw a push lapses after 24 hours. Answers `mine`, `theirs` or `limited`.
+-- Claims the vault id for the account in scope (or for an org: one that it leads, or with a share one that it is in),
+-- if nobody holds it. What an act for an org claims is the org's alone, so that whoever did it takes nothing along when
+-- they leave. What the account itself holds is from then on the org's too: the org that the claimer first shared it
+-- with. A claim that never saw a push lapses after 24 hours. Answers `mine`, `theirs` or `limited`.
 create function lpm.claim_vault(vault_id text, org uuid default null, pushing boolean default false) returns text
 language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
@@ -171,7 +239,8 @@ declare
     holder lpm.vault_claim;
     waiting bigint;
 begin
-    if me is null or claim_vault.vault_id is null or (org is not null and not org = any (lpm.scope_led_orgs())) then
+    if me is null or claim_vault.vault_id is null
+       or (org is not null and not org = any (case when pushing then lpm.scope_orgs() else lpm.scope_led_orgs() end)) then
         return 'theirs';
     end if;
     delete from lpm.vault_claim c
@@ -182,16 +251,20 @@ begin
         -- one at a time, or many at once would each see fewer
         perform from lpm.account a where a.id = me for no key update;
         select count(*) into waiting from lpm.vault_claim c
-         where c.user_id = me and not c.pushed and c.claimed_at > clock_timestamp() - interval '24 hours';
+         where (org is null and c.user_id = me or c.org_id = org) and not c.pushed and c.claimed_at > clock_timestamp() - interval '24 hours';
         if waiting >= 20 then
             return 'limited';
         end if;
     end if;
     insert into lpm.vault_claim (vault_id, user_id, org_id, pushed)
-    values (claim_vault.vault_id, me, org, pushing or exists (
-        select from lpm.vault_sync v where v.vault_id = claim_vault.vault_id and v.version > 0 and (v.user_id = me or v.org_id = org)))
+    values (claim_vault.vault_id, case when org is null then me end, org, pushing or exists (
+        select from lpm.vault_sync v where v.vault_id = claim_vault.vault_id and v.version > 0 and (org is null and v.user_id = me or v.org_id = org)))
     on conflict on constraint vault_claim_pkey do nothing;
     select c.* into holder from lpm.vault_claim c where c.vault_id = claim_vault.vault_id for update;
+    if org is not null and holder.user_id = me and holder.org_id is null then
+        update lpm.vault_claim c set org_id = org where c.vault_id = claim_vault.vault_id;
+        holder.org_id := org;
+    end if;
     if (org is null and holder.user_id = me) or (org is not null and holder.org_id = org) then
         if pushing and not holder.pushed then
             update lpm.vault_claim c set pushed = true where c.vault_id = claim_vault.vault_id;

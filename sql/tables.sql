@@ -8,10 +8,19 @@ create table lpm.account (
     created_at timestamptz not null default clock_timestamp()
 );
 
+-- What a member's copies of an org's vault keys are wrapped for: X25519, one per account, returned as it came.
+create table lpm.user_public_keys (
+    user_id uuid primary key references lpm.account on delete cascade,
+    public_key text collate "C" not null check (octet_length(public_key) = 44),
+    changed_at timestamptz not null default clock_timestamp()
+);
+
 create table lpm.org (
     id uuid primary key default gen_random_uuid(),
     slug text collate "C" not null unique check (slug ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
     plan text not null default 'free' check (plan in ('free', 'pro', 'org')),
+    -- the lowest role that may share vaults
+    may_share text not null default 'developer' check (may_share in ('owner', 'admin', 'maintainer', 'developer')),
     created_at timestamptz not null default clock_timestamp()
 );
 
@@ -23,6 +32,20 @@ create table lpm.org_member (
     primary key (org_id, user_id)
 );
 create index org_member_user on lpm.org_member (user_id);
+
+-- By handle, whether there is such an account or not: nobody learns from an invitation who has one. Worth nothing
+-- once `expires_at` has come, or when whoever made it may no longer make it (see lpm.end_invitations).
+create table lpm.org_invitation (
+    org_id uuid not null references lpm.org on delete cascade,
+    handle text collate "C" not null check (handle ~ '^[a-z0-9][a-z0-9_.-]{0,62}$'),
+    role text not null check (role in ('owner', 'admin', 'maintainer', 'developer')),
+    invited_by uuid not null references lpm.account on delete cascade,
+    created_at timestamptz not null default clock_timestamp(),
+    expires_at timestamptz not null default clock_timestamp() + interval '7 days',
+    primary key (org_id, handle)
+);
+create index org_invitation_handle on lpm.org_invitation (handle);
+create index org_invitation_inviter on lpm.org_invitation (invited_by);
 
 -- stored_hash = SHA-256(h), h = what the gateway sends: a stolen table is no credential.
 create table lpm.access_token (
@@ -68,6 +91,7 @@ create table lpm.vault_sync (
     updated_by uuid,
     unique (vault_id, user_id),
     unique (vault_id, org_id),
+    unique (id, org_id),
     check (num_nonnulls(user_id, org_id) = 1),
     check ((version = 0) = (encrypted_blob is null)),
     check ((ci_escrow_wrapping_key is null) = (escrow_kind is null))
@@ -91,6 +115,21 @@ create table lpm.vault_version (
     primary key (vault, version)
 );
 alter table lpm.vault_version alter column encrypted_blob set storage external;
+
+-- The key of an org's vault, wrapped for each member whom the version was shared with; kept as long as the version.
+-- There is no copy without a membership: whoever leaves an org loses every copy in that moment, whichever function it
+-- is, and a share or restore that runs beside it waits for it or is waited for.
+create table lpm.vault_org_keys (
+    vault bigint not null,
+    version int not null check (version > 0),
+    user_id uuid not null,
+    org_id uuid not null,
+    wrapped_key text not null check (octet_length(wrapped_key) = 126),
+    primary key (vault, version, user_id),
+    foreign key (vault, org_id) references lpm.vault_sync (id, org_id) on delete cascade,
+    foreign key (org_id, user_id) references lpm.org_member on delete cascade
+);
+create index vault_org_keys_member on lpm.vault_org_keys (org_id, user_id);
 
 -- Every ciphertext that was ever pushed, and where to; never forgotten, whatever else is. Otherwise whoever stole a
 -- developer's token could wait until a version is no longer kept, and push it under another vault's escrow.
@@ -223,6 +262,8 @@ create table lpm.audit_log (
 );
 create unique index audit_log_request on lpm.audit_log (request_id) where action in ('ci_exchange', 'ci_pull');
 create index audit_log_vault on lpm.audit_log (vault_id, owner_user_id, id);
+-- what concerns all vaults of an org: who came, who left, who became what
+create index audit_log_org on lpm.audit_log (owner_org_id, id) where vault_id is null and owner_org_id is not null;
 
 -- Attempts that no policy names: counted, so that strangers can fill neither disk nor log. Empty texts mean: no
 -- vault of ours; and for the subject: everybody who came after an issuer's rows of that hour were used up.

@@ -37,6 +37,12 @@ fn push_problem(
 ) -> Result<[u8; 32], Failure> {
     let hash = vault::blob_sha256(blob.unwrap_or_default()).map_err(|problem| problem.failure())?;
     vault::check_wrapped_key(wrapped_key.unwrap_or_default()).map_err(|problem| problem.failure())?;
+    check_schema(schema)?;
+    Ok(hash)
+}
+
+/// What a push or share tells of the project's `lpm.json`.
+pub(crate) fn check_schema(schema: Option<&str>) -> Result<(), Failure> {
     if let Some(schema) = schema {
         let parsed = json::parse(schema.as_bytes(), &json::Limits::BODY);
         if schema.len() > 64 * 1024 || !matches!(parsed, Ok(json::Value::Object(_))) {
@@ -44,7 +50,7 @@ fn push_problem(
                 .with("reason", "`schema` must be a JSON object of at most 64 KiB"));
         }
     }
-    Ok(hash)
+    Ok(())
 }
 
 fn owner(kind: &str, id: Uuid) -> Owner {

@@ -2,7 +2,7 @@
 //!
 //! [`keyring`] and [`worker`] bring the escrow keys into shared memory, [`scope`] keeps whose rows a
 //! transaction may touch, [`opened`] lets each grant be opened once. Everything else converts, calls
-//! lpm-core, converts: [`answer`], [`claims`], [`policy`], [`decision`], [`envelope`], [`accounts`].
+//! lpm-core, converts: [`answer`], [`claims`], [`policy`], [`decision`], [`envelope`], [`orgs`], [`accounts`].
 //! Joins and writes are plpgsql, in `sql/`.
 
 use pgrx::prelude::*;
@@ -14,6 +14,7 @@ mod decision;
 mod envelope;
 mod keyring;
 mod opened;
+mod orgs;
 mod policy;
 mod scope;
 mod settings;
@@ -25,6 +26,7 @@ pgrx::pg_module_magic!(name, version);
 extension_sql_file!("../../sql/roles.sql", bootstrap);
 extension_sql_file!("../../sql/tables.sql", requires = ["roles"]);
 extension_sql_file!("../../sql/scope.sql", requires = ["tables"]);
+extension_sql_file!("../../sql/members.sql", requires = ["scope"]);
 extension_sql_file!(
     "../../sql/row_security.sql",
     requires = [
@@ -42,6 +44,7 @@ extension_sql_file!(
     requires = ["tables", answer::failure, keyring::loaded_escrow_keys]
 );
 extension_sql_file!("../../sql/api_vaults.sql", requires = ["scope"]);
+extension_sql_file!("../../sql/api_orgs.sql", requires = ["api_vaults"]);
 extension_sql_file!("../../sql/api_policies.sql", requires = ["scope", policy::describe_policy]);
 extension_sql_file!("../../sql/api_ci.sql", requires = ["scope", keyring::has_escrow_key]);
 extension_sql_file!("../../sql/admin_accounts.sql", requires = ["tables"]);
@@ -53,8 +56,9 @@ extension_sql_file!(
     "../../sql/dump.sql",
     requires = [
         "row_security",
+        "members",
         "issuers",
-        "api_vaults",
+        "api_orgs",
         "api_policies",
         "admin_issuers",
         "admin_vaults",

@@ -207,8 +207,8 @@ async fn parallel_uses_of_one_token_are_granted_once() -> Result<()> {
     Ok(())
 }
 
-/// A vault id that an account claimed through its org can be opened to CI by both: the org's admins decide for the
-/// org's row, never for the account's.
+/// A vault id that an account claimed and then opened for its org can be opened to CI by both: the org's admins decide
+/// for the org's row, never for the account's.
 #[tokio::test]
 async fn an_org_s_admin_pins_nothing_for_a_member_s_own_policies() -> Result<()> {
     let (alice, client) = ready().await?;
@@ -216,10 +216,10 @@ async fn an_org_s_admin_pins_nothing_for_a_member_s_own_policies() -> Result<()>
     alice.database.value("select lpm.add_member('acme', 'bob', role => 'admin')")?;
     let vault_id = Uuid::new_v4().to_string();
     let of_org = json!({"scope": "org", "org": "acme"});
-    alice.allow_with(&client, &vault_id, &of_org).await?;
     alice.push(&client, &vault_id).await?;
     alice.allow(&client, &vault_id).await?;
     alice.escrow(&client, &vault_id).await?;
+    alice.allow_with(&client, &vault_id, &of_org).await?;
     let pull = |name, id, owner| pull_as(&alice, &client, &vault_id, name, id, owner);
     assert_eq!(code(pull("acme/web", "42", "7").await?), granted());
 

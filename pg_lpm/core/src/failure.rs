@@ -115,8 +115,11 @@ failures! {
     // Orgs.
     OrgRole = "org_role", 403, DENIED, "as {role} of `{org}` you cannot {what}", "ask an owner or admin of the org";
     MemberUnknown = "member_unknown", 404, FAILURE, "`{member}` is not a member of `{org}`", "";
+    AlreadyMember = "already_member", 409, FAILURE, "`{member}` is a member of `{org}` already", "";
+    TooManyInvitations = "too_many_invitations", 409, FAILURE, "`{org}` has {limit} open invitations, and cannot have more", "take back those that nobody will accept; each ends by itself after 7 days";
     InvitationUnknown = "invitation_unknown", 404, FAILURE, "no invitation to `{org}` waits here", "";
     LastOwner = "last_owner", 409, FAILURE, "`{org}` would be left without an owner", "make somebody else an owner first";
+    OrgVaultUnknown = "org_vault_unknown", 404, FAILURE, "`{org}` has no vault `{vault}`", "share it first: `lpm env share --org {org}` (published 0.28: `lpm use vars share --org={org}`)";
     OrgVersionConflict = "org_version_conflict", 409, FAILURE, "the server has version {version} of this vault of `{org}`, not {expected}: pull with `--org` and reconcile before you share again", "`lpm env pull --org {org}`, then `lpm env share --org {org}` (published 0.28: `lpm use vars pull --org={org}`, then `share`)";
     OrgVersionExpected = "org_version_expected", 409, FAILURE, "`{org}` already has version {version} of this vault: pull with `--org` first", "`lpm env pull --org {org}`, then `lpm env share --org {org}` (published 0.28: `lpm use vars pull --org={org}`, then `share`)";
     RecipientMissing = "recipient_missing", 409, FAILURE, "the share leaves out `{member}`, {role} of `{org}`, who has a registered key", "share again: it was made for the members of a moment ago";

@@ -1,7 +1,7 @@
 //! Forms of the published client beside the personal vault: the org's wrapped key, the pairing's, and the
 //! wrapping key of versions before there was one per machine.
 
-use super::aead::{self, IV, KEY};
+use super::aead::{self, IV, KEY, TAG};
 use super::vault::{join, split_sealed_key};
 use super::{EnvelopeError, decode_array, encode, key_bytes};
 use crate::secret::Secret;
@@ -14,7 +14,7 @@ use openssl::sha::Sha256;
 
 const ORG_INFO: &[u8] = b"lpm-vault-org";
 const PAIR_INFO: &[u8] = b"lpm-dashboard-pair";
-const ORG_FORM: &str = "`base64(ephemeral key):base64(iv):base64(wrapped key)`";
+const ORG_FORM: &str = "`base64(ephemeral key):base64(iv):base64(wrapped key)` of 126 characters";
 
 /// SHA-256("lpm-vault-wrap:" ‖ token): whoever sees the token can derive it.
 #[must_use]
@@ -49,13 +49,48 @@ pub fn wrap_for_member(
 ///
 /// When the text has the wrong form or was made for somebody else.
 pub fn open_from_member(private: &[u8; KEY], wrapped: &str) -> Result<Secret, EnvelopeError> {
+    let (public, (iv, sealed)) = split_wrapped_for_member(wrapped)?;
+    let shared = aead::agree(private, &public)?;
+    aead::open(&*aead::hkdf(shared.expose(), b"", ORG_INFO)?, &iv, b"", &sealed)
+}
+
+/// IV, and key with tag.
+type SealedKey = ([u8; IV], [u8; KEY + TAG]);
+
+fn split_wrapped_for_member(wrapped: &str) -> Result<([u8; KEY], SealedKey), EnvelopeError> {
     const FIELD: &str = "wrappedKey";
     let (public, sealed) =
         wrapped.split_once(':').ok_or(EnvelopeError::Form { field: FIELD, expected: ORG_FORM })?;
     let public = decode_array(public, FIELD, ORG_FORM)?;
-    let (iv, sealed) = split_sealed_key(sealed, FIELD, ORG_FORM)?;
-    let shared = aead::agree(private, &public)?;
-    aead::open(&*aead::hkdf(shared.expose(), b"", ORG_INFO)?, &iv, b"", &sealed)
+    Ok((public, split_sealed_key(sealed, FIELD, ORG_FORM)?))
+}
+
+/// Whether the text has the form of a key that was wrapped for a member.
+///
+/// # Errors
+///
+/// When it has not.
+pub fn check_wrapped_for_member(wrapped: &str) -> Result<(), EnvelopeError> {
+    split_wrapped_for_member(wrapped).map(|_| ())
+}
+
+/// A member's public key: canonical base64 of 32 bytes to which something can be sealed.
+///
+/// # Errors
+///
+/// When it is not, or of small order: whatever were wrapped for it, everybody could open.
+pub fn member_public_key(text: &str) -> Result<[u8; KEY], EnvelopeError> {
+    const FIELD: &str = "publicKey";
+    let key = decode_array(text, FIELD, "the canonical base64 of an X25519 key, 44 characters")?;
+    // A private key is a multiple of the cofactor once it is clamped, so any one tells.
+    match aead::agree(&[1; KEY], &key) {
+        Ok(_) => Ok(key),
+        Err(EnvelopeError::PublicKey) => Err(EnvelopeError::Form {
+            field: FIELD,
+            expected: "an X25519 key that a secret can be agreed on with: it is of small order",
+        }),
+        Err(problem) => Err(problem),
+    }
 }
 
 /// Seals the wrapping key for a paired browser: `b64(iv):b64(ciphertext ‖ tag)` under

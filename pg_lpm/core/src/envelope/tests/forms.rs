@@ -37,6 +37,11 @@ fn misspelt(text: &str) -> Vec<String> {
     ]
 }
 
+/// Those that are not even of the form; in other letters it is another text of the same form.
+fn malformed(text: &str) -> impl Iterator<Item = String> {
+    misspelt(text).into_iter().filter(|wrong| !wrong.eq_ignore_ascii_case(text))
+}
+
 #[test]
 fn a_blob_opens_with_its_key_only() {
     let text = vault::seal_blob(&secret(&[1; KEY]), &IV0, b"{\"A\":\"b\"}").unwrap();
@@ -137,6 +142,12 @@ fn a_members_key_opens_for_that_member_only() {
     for changed in one_bit_flipped(&text, ':', &[1, 2]).into_iter().chain(misspelt(&text)) {
         assert!(share::open_from_member(&[1; KEY], &changed).is_err(), "{changed}");
     }
+    assert_eq!(share::check_wrapped_for_member(&text), Ok(()));
+    let personal = vault::wrap_key(&secret(&[7; KEY]), &IV0, &secret(&[7; KEY])).unwrap();
+    let wrong = ["::".to_owned(), text[..125].to_owned(), personal, format!("{text}:AAAA")];
+    for wrong in wrong.into_iter().chain(malformed(&text)) {
+        assert!(share::check_wrapped_for_member(&wrong).is_err(), "{wrong}");
+    }
     let small = format!("{}{}", STANDARD.encode([0; KEY]), &text[44..]);
     assert_eq!(share::open_from_member(&[1; KEY], &small).err(), Some(EnvelopeError::PublicKey));
     assert_eq!(
@@ -177,5 +188,41 @@ fn a_pairing_opens_in_that_browser_only() {
     for bad in [&off_curve[..], &browser_public[..64], &browser_public[1..], &[0; 65], &[0], b""] {
         let error = share::seal_for_browser(bad, &client, &IV0, &secret(&[7; KEY])).err();
         assert_eq!(error, Some(EnvelopeError::PublicKey), "{} bytes", bad.len());
+    }
+}
+
+#[test]
+fn a_public_key_has_one_spelling_and_is_of_full_order() {
+    let public = aead::public_key(&[1; KEY]).unwrap();
+    let text = STANDARD.encode(public);
+    assert_eq!(share::member_public_key(&text), Ok(public));
+    let (short, long) = (STANDARD.encode([9; KEY - 1]), STANDARD.encode([9; KEY + 1]));
+    let url_safe = STANDARD.encode([0xFB; KEY]).replace('+', "-");
+    let wrong = ["", &text[..43], &short, &long, &url_safe, &hex::encode(public)].map(str::to_owned);
+    for wrong in wrong.into_iter().chain(malformed(&text)) {
+        assert!(share::member_public_key(&wrong).is_err(), "{wrong}");
+    }
+}
+
+/// The list that libsodium refuses (`crypto_scalarmult_curve25519`, `has_small_order`): the points of order 1, 2, 4 and
+/// 8 with every spelling of their u-coordinate in 255 bits; each also with the top bit, which X25519 ignores.
+#[test]
+fn a_public_key_of_small_order_is_refused() {
+    for point in [
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    ] {
+        let mut point = hex::decode(point).unwrap();
+        for top in [0, 0x80] {
+            point[31] ^= top;
+            let refused = share::member_public_key(&STANDARD.encode(&point)).err().unwrap();
+            assert!(refused.to_string().contains("small order"), "{point:x?}: {refused}");
+            assert_eq!(refused.failure().code.as_str(), "blob_invalid");
+        }
     }
 }
