@@ -4,6 +4,7 @@
 //! * [`escrowed`] opens a vault to CI in SQL, [`job`] asks for it, [`wire`] speaks PostgreSQL's protocol by hand.
 //! * [`issuer`] is an OIDC issuer that behaves like GitHub's and GitLab's, and misbehaves on request.
 //! * [`gateway`] and [`cli`] run the two binaries of the product; [`raw_http`] speaks to the former by hand.
+//! * [`published`] is the published client, as strict and as careless as its contract says.
 //! * [`leaks`] searches for secrets in what all of them leave behind.
 //! * [`load`] keeps pulling while a test breaks something: [`network`] is a cable that can be cut, [`clock`] one
 //!   that can be set.
@@ -25,6 +26,7 @@ pub mod leaks;
 pub mod load;
 pub mod network;
 pub mod process;
+pub mod published;
 pub mod raw_http;
 pub mod sources;
 pub mod stack;

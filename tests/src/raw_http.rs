@@ -31,8 +31,17 @@ impl RawHttp {
         Self::from_socket(gateway, socket).await
     }
 
+    /// Connects to this `address:port`.
+    pub async fn to(address: &str) -> Result<Self> {
+        Self::open(address, TcpSocket::new_v4()?).await
+    }
+
     async fn from_socket(gateway: &Gateway, socket: TcpSocket) -> Result<Self> {
-        let address = gateway.url().strip_prefix("http://").context("plain HTTP")?.parse()?;
+        Self::open(gateway.url().strip_prefix("http://").context("plain HTTP")?, socket).await
+    }
+
+    async fn open(address: &str, socket: TcpSocket) -> Result<Self> {
+        let address = address.parse()?;
         let stream = timeout(HANG, socket.connect(address)).await.context("nobody accepts")??;
         Ok(Self { stream, received: Vec::new() })
     }
