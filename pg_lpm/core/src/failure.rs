@@ -141,8 +141,9 @@ failures! {
     EscrowKeyUnknown = "escrow_key_unknown", 409, FAILURE, "the escrow was sealed to the key `{key}`, which the server no longer has", "run `lpm env oidc allow` again";
     EscrowWrongKey = "escrow_wrong_key", 409, FAILURE, "this wrapping key does not open the vault as it was last pushed", "run it on the machine that pushed last, or push first: `lpm env push`";
 
-    EscrowNotOptedIn = "escrow_not_opted_in", 409, FAILURE, "the vault is not open to CI, so the server does not take its key", "open it first: `lpm env oidc allow`";
+    EscrowNotOptedIn = "escrow_not_opted_in", 409, FAILURE, "the vault is not open to CI by a key of its own, so the server takes none", "push without it, or open the vault first: `lpm env oidc allow`";
     EscrowPerVault = "escrow_per_vault", 409, FAILURE, "the CI escrow of this vault is its own key, which this client cannot make", "run `lpm env oidc allow` with this server's lpm; where a team uses published clients: `lpm env oidc allow --legacy-clients`";
+    EscrowLegacyClients = "escrow_legacy_clients", 409, FAILURE, "the vault is kept open for published clients, so its CI escrow is the wrapping key", "to have a key of its own instead: `lpm env oidc allow --legacy-clients=false`";
     EscrowOrgVault = "escrow_org_vault", 409, FAILURE, "`{vault}` is a vault of the org `{org}`, which needs an escrow of its own", "run `lpm env oidc allow --org {org}` with this server's lpm";
     EscrowOtherBlob = "escrow_other_blob", 409, FAILURE, "the escrow belongs to another version of the vault than the server has", "pull, then run `lpm env oidc allow` again";
 

@@ -75,7 +75,7 @@ fn facts(
         "candidates": [{
             "id": "00000000-0000-0000-0000-000000000001", "owner": "alice", "plan": "pro",
             "waiting_since": 1_789_000_000, "pin": pin, "escrow": "wrapping", "escrow_key_loaded": true,
-            "version": 1, "env_config": null,
+            "escrow_copy": true, "version": 1, "env_config": null,
             "policy": {
                 "provider": provider.as_str(), "issuer": issuer, "subject": subject,
                 "allowedBranches": branches, "allowedEnvironments": ["production"], "allowForks": forks,

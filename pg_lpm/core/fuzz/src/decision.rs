@@ -44,6 +44,7 @@ pub fn decision(data: &[u8]) {
             candidate.escrow = None;
         }
         candidate.escrow_key_loaded = !on(b'k');
+        candidate.escrow_copy = !on(b'l');
         candidate.version = if on(b'v') { 0 } else { 3 };
         candidate.waiting_since -= if on(b'w') { 30 * 24 * 3600 } else { 0 };
         candidate.owner = if on(b'o') { "acme" } else { "alice" }.to_owned();
@@ -75,6 +76,7 @@ pub(crate) fn ready(n: usize, policy: Policy) -> Candidate {
         pin: None,
         escrow: Some(EscrowKind::Wrapping),
         escrow_key_loaded: true,
+        escrow_copy: true,
         version: 3,
         env_config: None,
     }

@@ -296,7 +296,7 @@ impl<'a> Request<'a> {
         };
         paid && candidate.escrow.is_some()
             && candidate.version >= 1
-            && (candidate.escrow_key_loaded || !self.facts.pull)
+            && (candidate.escrow_key_loaded && candidate.escrow_copy || !self.facts.pull)
     }
 }
 

@@ -83,6 +83,8 @@ pub(super) const STEPS: &[&[Check]] = &[
     &[Check { name: "pushed", find: pushed }],
     // 12
     &[Check { name: "escrow_key", find: escrow_key }],
+    // 13, as far as it is known before anything is opened
+    &[Check { name: "escrow_copy", find: escrow_copy }],
 ];
 
 fn issuer<'a>(case: &Case<'a>) -> Option<Finding<'a>> {
@@ -321,6 +323,18 @@ fn escrow_key<'a>(case: &Case<'a>) -> Option<Finding<'a>> {
     case.facts.pull.then(|| {
         Finding::new("loaded", if loaded { "loaded" } else { "not loaded" }, loaded, || {
             Failure::new(Code::NoEscrowKey)
+        })
+    })
+}
+
+/// Whether CI has a key of the last push at all. Whether it opens the vault, only opening it tells.
+fn escrow_copy<'a>(case: &Case<'a>) -> Option<Finding<'a>> {
+    let there = case.candidate.escrow_copy;
+    case.facts.pull.then(|| {
+        let actual = if there { "there" } else { "left behind by the last push" };
+        Finding::new("there", actual, there, || match case.policy().scope {
+            Scope::Personal => Failure::new(Code::EscrowMismatch),
+            Scope::Org => Failure::new(Code::OrgShareWithoutEscrow).with("org", &case.candidate.owner),
         })
     })
 }

@@ -41,12 +41,15 @@ pub struct Candidate {
     /// The ids that were recorded for the subject.
     #[serde(default)]
     pub pin: Option<Pin>,
-    /// The row's escrow.
+    /// The row's escrow: what its owner opted in to.
     #[serde(default, deserialize_with = "escrow_kind")]
     pub escrow: Option<EscrowKind>,
-    /// Whether the key that sealed the escrow is loaded.
+    /// Whether the key that sealed the escrow is loaded; where none is stored, whether there is any.
     #[serde(default, deserialize_with = "null_is_false")]
     pub escrow_key_loaded: bool,
+    /// Whether a key is stored at all: a push or share may have left it behind.
+    #[serde(default, deserialize_with = "null_is_false")]
+    pub escrow_copy: bool,
     /// The row's version; 0 until the first push.
     pub version: i32,
     /// `envConfig` of the pushed `lpm.json`: `{"alias": {"canonical": "name"}}`. A client wrote it, so it

@@ -66,7 +66,7 @@ pub struct CheckRow {
     pub ok: bool,
 }
 
-/// Decides steps 2 and 4 to 12: whether one of the candidates grants the request on its own.
+/// Decides steps 2 and 4 to 12, and what of 13 is known by then: whether one of the candidates grants the request on its own.
 ///
 /// All candidates take a step before any takes the next, so the answer is about the policy that came
 /// furthest, and whether there is a grant does not depend on their order.

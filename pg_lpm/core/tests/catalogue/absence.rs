@@ -301,6 +301,7 @@ fn p23_an_empty_rule_in_a_row_grants_nothing() {
         ("no escrow", one("escrow", Value::Null), "escrow_off"),
         ("no version", one("version", 0), "never_pushed"),
         ("nobody knows of a key", one("escrow_key_loaded", Value::Null), "no_escrow_key"),
+        ("nobody knows of a copy", one("escrow_copy", Value::Null), "escrow_mismatch"),
     ] {
         assert_eq!(word(&decided(&github(), github_policy(), row, json!({}))), expected, "P23: {case}");
     }

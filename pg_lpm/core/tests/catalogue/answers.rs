@@ -132,6 +132,7 @@ fn p28_a_stranger_gets_one_answer_whatever_the_vault_is() {
         ("without escrow", vec![changed(elsewhere(1, "repo:x/y"), one("escrow", Value::Null))]),
         ("never pushed", vec![changed(elsewhere(1, "repo:x/y"), one("version", 0))]),
         ("whose key is not loaded", vec![changed(elsewhere(1, "repo:x/y"), one("escrow_key_loaded", false))]),
+        ("whose last push left CI out", vec![changed(elsewhere(1, "repo:x/y"), one("escrow_copy", false))]),
         (
             "of another environment",
             vec![candidate(

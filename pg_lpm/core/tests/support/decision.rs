@@ -40,7 +40,8 @@ pub(crate) fn gitlab_policy() -> Value {
 pub(crate) fn candidate(n: u128, policy: Value) -> Value {
     json!({
         "id": id(n), "policy": policy, "owner": "alice", "plan": "pro", "waiting_since": NOW - DAY,
-        "pin": null, "escrow": "wrapping", "escrow_key_loaded": true, "version": 3, "env_config": null
+        "pin": null, "escrow": "wrapping", "escrow_key_loaded": true, "escrow_copy": true, "version": 3,
+        "env_config": null
     })
 }
 

@@ -17,6 +17,7 @@ fn breakages() -> Vec<(&'static str, Value, Value, Value)> {
         ("escrow_off", none(), none(), one("escrow", Value::Null)),
         ("never_pushed", none(), none(), one("version", 0)),
         ("no_escrow_key", none(), none(), one("escrow_key_loaded", false)),
+        ("escrow_mismatch", none(), none(), one("escrow_copy", false)),
     ]
 }
 
@@ -80,6 +81,14 @@ fn the_promised_texts_are_word_for_word() {
         text(json!({}), one("escrow_key_loaded", Value::Null)),
         "503 the server has no escrow key loaded"
     );
+    assert_eq!(
+        text(json!({}), one("escrow_copy", Value::Null)),
+        "409 the escrowed key no longer opens the vault"
+    );
+    assert_eq!(
+        text(org(), json!({ "plan": "org", "owner": "acme", "escrow": "aes", "escrow_copy": false })),
+        r#"409 the last share left CI out; run "lpm env share --org acme" with this lpm"#
+    );
     for (policy, plan) in [(json!({}), "pro"), (json!({}), "org"), (org(), "org")] {
         let verdict = decided(&github(), changed(github_policy(), policy), one("plan", plan), json!({}));
         assert_eq!(word(&verdict), "granted", "{plan}");
@@ -87,9 +96,11 @@ fn the_promised_texts_are_word_for_word() {
 }
 
 #[test]
-fn an_exchange_needs_no_key_yet() {
-    let verdict = decided(&github(), github_policy(), one("escrow_key_loaded", false), one("pull", false));
-    assert_eq!(word(&verdict), "granted");
+fn an_exchange_needs_neither_key_nor_copy_yet() {
+    for row in [one("escrow_key_loaded", false), one("escrow_copy", false)] {
+        let verdict = decided(&github(), github_policy(), row, one("pull", false));
+        assert_eq!(word(&verdict), "granted");
+    }
 }
 
 #[test]
@@ -125,6 +136,7 @@ fn explain_shows_every_check_with_expected_and_actual() {
     1 ok escrow: on | on
     1 ok pushed: version 1 or later | version 3
     1 ok escrow_key: loaded | loaded
+    1 ok escrow_copy: there | there
     2 NO issuer: https://gitlab.com | https://token.actions.githubusercontent.com
     2 NO subject: project:my-group/my-project | repo:octo-org/octo-repo
     2 NO identity: 20 | 456789
@@ -141,6 +153,7 @@ fn explain_shows_every_check_with_expected_and_actual() {
     2 ok escrow: on | on
     2 ok pushed: version 1 or later | version 3
     2 ok escrow_key: loaded | loaded
+    2 ok escrow_copy: there | there
     ");
 }
 
