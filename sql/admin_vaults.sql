@@ -110,33 +110,21 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     of_owner record;
-    stored lpm.vault_sync;
-    old lpm.vault_version;
+    stored bigint;
+    new_version int;
 begin
     select * into of_owner from lpm.find_owner(restore_version.owner);
-    select v.* into stored from lpm.vault_sync v
+    select v.id into stored from lpm.vault_sync v
      where v.vault_id = restore_version.vault_id and (v.user_id = of_owner.user_id or v.org_id = of_owner.org_id) for update;
-    select o.* into old from lpm.vault_version o where o.vault = stored.id and o.version = restore_version.version;
-    if not found then
+    new_version := lpm.bring_back(stored, restore_version.version, null);
+    if new_version is null then
         raise exception '"%" keeps no version % of the vault "%"', restore_version.owner, restore_version.version, restore_version.vault_id
             using errcode = 'no_data_found',
                   hint = 'The last ten are kept: select version, created_at from lpm.vault_version o join lpm.vault_sync v on v.id = o.vault;';
     end if;
-    insert into lpm.vault_version (vault, version, encrypted_blob, wrapped_key, blob_sha256, ci_escrow_wrapping_key, escrow_kind, created_at, created_by)
-    values (stored.id, stored.version, stored.encrypted_blob, stored.wrapped_key, stored.blob_sha256,
-            stored.ci_escrow_wrapping_key, stored.escrow_kind, stored.updated_at, stored.updated_by);
-    update lpm.vault_sync v
-       set version = stored.version + 1, encrypted_blob = old.encrypted_blob, wrapped_key = old.wrapped_key, blob_sha256 = old.blob_sha256,
-           -- the machine's wrapping key serves every version; a vault's own key only the one that it was pushed with;
-           -- and what was switched off since stays off
-           ci_escrow_wrapping_key = case stored.escrow_kind when 'wrapping' then stored.ci_escrow_wrapping_key when 'aes' then old.ci_escrow_wrapping_key end,
-           escrow_kind = case stored.escrow_kind when 'wrapping' then stored.escrow_kind when 'aes' then old.escrow_kind end,
-           updated_at = clock_timestamp(), updated_by = null
-     where v.id = stored.id;
-    delete from lpm.vault_version o where o.vault = stored.id and o.version <= stored.version - 9;
     perform lpm.audit_admin('vault_restore', restore_version.vault_id, of_owner.user_id, of_owner.org_id,
-                            json_build_object('from', restore_version.version, 'version', stored.version + 1));
-    return stored.version + 1;
+                            json_build_object('from', restore_version.version, 'version', new_version));
+    return new_version;
 end
 $$;
 

@@ -21,7 +21,9 @@ begin
                        'waiting_since', floor(extract(epoch from coalesce(n.waiting_since, p.created_at)))::bigint,
                        'pin', case when n.subject_id is not null then json_build_object('id', n.subject_id, 'owner_id', n.owner_id) end,
                        'escrow', v.escrow_kind,
-                       'escrow_key_loaded', lpm.has_escrow_key(split_part(v.ci_escrow_wrapping_key, '.', 2)),
+                       'escrow_key_loaded', case when v.ci_escrow_wrapping_key is null then exists (select from lpm.loaded_escrow_keys())
+                                                 else lpm.has_escrow_key(split_part(v.ci_escrow_wrapping_key, '.', 2)) end,
+                       'escrow_copy', v.ci_escrow_wrapping_key is not null,
                        'version', coalesce(v.version, 0), 'env_config', v.schema -> 'envConfig')
                        order by p.created_at, p.id)
               from lpm.oidc_policy p
@@ -305,9 +307,15 @@ begin
     end if;
     select v.* into stored from lpm.vault_sync v
      where v.vault_id = granted.vault_id and (v.user_id = granted.owner_user_id or v.org_id = granted.owner_org_id);
-    answer := lpm.open_vault(stored.ci_escrow_wrapping_key, stored.escrow_kind, stored.vault_id,
-                             case when stored.user_id is null then 'org' else 'user' end, coalesce(stored.user_id, stored.org_id),
-                             stored.blob_sha256, stored.encrypted_blob, stored.wrapped_key, granted.environment, granted.environments);
+    if stored.escrow_kind = 'aes' and stored.ci_escrow_wrapping_key is null then
+        -- a push or share between decision and opening left CI out
+        answer := case when stored.org_id is null then lpm.failure('escrow_mismatch')
+                       else lpm.failure('org_share_without_escrow', 'org', (select o.slug from lpm.org o where o.id = stored.org_id)) end;
+    else
+        answer := lpm.open_vault(stored.ci_escrow_wrapping_key, stored.escrow_kind, stored.vault_id,
+                                 case when stored.user_id is null then 'org' else 'user' end, coalesce(stored.user_id, stored.org_id),
+                                 stored.blob_sha256, stored.encrypted_blob, stored.wrapped_key, granted.environment, granted.environments);
+    end if;
     if answer.status = 200 then
         return answer;
     end if;

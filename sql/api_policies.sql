@@ -1,4 +1,4 @@
--- lpm_api: policies and escrow, for whoever owns the vault id.
+-- lpm_api: policies, for whoever owns the vault id.
 
 -- What the vault now permits, one line per policy.
 create function lpm.permits(vault_id text) returns json
@@ -125,7 +125,7 @@ begin
               left join lpm.oidc_subject_pin n on n.vault_id = p.vault_id and n.holder = coalesce(p.user_id, p.org_id) and n.issuer = p.issuer and n.subject = p.subject
              where p.vault_id = list_policies.vault_id), '[]'),
         'escrow', case when exists (select from lpm.vault_sync v where v.vault_id = list_policies.vault_id and v.user_id = caller.user_id
-                                       and v.ci_escrow_wrapping_key is not null) then 'on' else 'off' end,
+                                       and v.escrow_kind is not null) then 'on' else 'off' end,
         'owner', caller.user_id)::text)::lpm_api.answer;
 end
 $$;
@@ -188,97 +188,6 @@ begin
        and (p.subject = forget_pins.subject or p.subject like 'repo:%' and p.subject = lower(forget_pins.subject collate "C"));
     get diagnostics pins = row_count;
     return pins;
-end
-$$;
-
--- GET /api/vault/oidc/escrow-key
-create function lpm_api.escrow_key(request_id uuid, address text, token_hash bytea) returns lpm_api.answer
-language plpgsql volatile parallel unsafe security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    caller lpm.caller := lpm.enter_account(escrow_key.token_hash, 'read');
-    key record;
-begin
-    if (caller.refusal).status is not null then
-        return caller.refusal;
-    end if;
-    select k.* into key from lpm.loaded_escrow_keys() k where k.position = 1;
-    if not found then
-        return lpm.failure('no_escrow_key');
-    end if;
-    return row (200, json_build_object('keyId', key.id, 'publicKey', encode(key.public_key, 'base64'), 'fingerprint', key.fingerprint)::text)::lpm_api.answer;
-end
-$$;
-
--- POST /api/vault/oidc/escrow: `sealed` is the wrapping key, sealed to the escrow key before it reached SQL
-create function lpm_api.put_escrow(request_id uuid, address text, token_hash bytea, vault_id text, sealed text) returns lpm_api.answer
-language plpgsql volatile parallel unsafe security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    caller lpm.caller := lpm.enter_account(put_escrow.token_hash, 'all', put_escrow.vault_id);
-    claim text;
-    stored lpm.vault_sync;
-    accepted record;
-begin
-    if (caller.refusal).status is not null then
-        return caller.refusal;
-    end if;
-    if caller.plan = 'free' then
-        return lpm.refuse(put_escrow.request_id, put_escrow.address, caller, 'escrow_on', put_escrow.vault_id, 'plan_ci_escrow', 'owner', caller.handle);
-    end if;
-    claim := lpm.claim_vault(put_escrow.vault_id);
-    if claim <> 'mine' then
-        return lpm.refuse(put_escrow.request_id, put_escrow.address, caller, 'escrow_on', put_escrow.vault_id,
-                          case claim when 'limited' then 'claim_rate_limited' else 'vault_claimed' end,
-                          'vault', put_escrow.vault_id, 'owner', caller.handle);
-    end if;
-    insert into lpm.vault_sync (vault_id, user_id) values (put_escrow.vault_id, caller.user_id) on conflict on constraint vault_sync_vault_id_user_id_key do nothing;
-    select v.* into stored from lpm.vault_sync v where v.vault_id = put_escrow.vault_id and v.user_id = caller.user_id for update;
-    select * into accepted from lpm.accept_escrow(put_escrow.sealed, put_escrow.vault_id, 'user', caller.user_id, stored.wrapped_key);
-    if (accepted.refusal).status is not null then
-        return lpm.refuse_with(put_escrow.request_id, put_escrow.address, caller, 'escrow_on', put_escrow.vault_id, accepted.reason, accepted.refusal);
-    end if;
-    update lpm.vault_sync v set ci_escrow_wrapping_key = accepted.escrow, escrow_kind = 'wrapping' where v.id = stored.id;
-    perform lpm.audit(put_escrow.request_id, put_escrow.address, caller, 'escrow_on', put_escrow.vault_id,
-                      json_build_object('keyId', accepted.key_id, 'kind', 'wrapping'));
-    return row (200, json_build_object('success', true, 'escrow', 'on', 'keyId', accepted.key_id, 'owner', caller.user_id)::text)::lpm_api.answer;
-end
-$$;
-
--- As lpm.refuse, for a failure that a core function has worded already.
-create function lpm.refuse_with(request_id uuid, address text, caller lpm.caller, action text, vault_id text, reason text, refusal lpm_api.answer)
-returns lpm_api.answer
-language plpgsql volatile parallel unsafe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform lpm.audit(request_id, address, caller, action, vault_id, decision => 'denied', reason => reason);
-    return refusal;
-end
-$$;
-
--- DELETE /api/vault/oidc/escrow?vaultId=: forgets every copy, those of kept versions too
-create function lpm_api.disable_escrow(request_id uuid, address text, token_hash bytea, vault_id text) returns lpm_api.answer
-language plpgsql volatile parallel unsafe security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    caller lpm.caller := lpm.enter_account(disable_escrow.token_hash, 'all', disable_escrow.vault_id);
-    stored bigint;
-begin
-    if (caller.refusal).status is not null then
-        return caller.refusal;
-    end if;
-    update lpm.vault_sync v set ci_escrow_wrapping_key = null, escrow_kind = null
-     where v.vault_id = disable_escrow.vault_id and v.user_id = caller.user_id returning v.id into stored;
-    if not found then
-        return lpm.failure('vault_unknown', 'vault', disable_escrow.vault_id);
-    end if;
-    update lpm.vault_version o set ci_escrow_wrapping_key = null, escrow_kind = null where o.vault = stored;
-    perform lpm.audit(disable_escrow.request_id, disable_escrow.address, caller, 'escrow_off', disable_escrow.vault_id);
-    return row (200, json_build_object('success', true, 'escrow', 'off')::text)::lpm_api.answer;
 end
 $$;
 

@@ -23,6 +23,18 @@ begin
 end
 $$;
 
+-- As lpm.refuse, for a failure that a core function has worded already.
+create function lpm.refuse_with(request_id uuid, address text, caller lpm.caller, action text, vault_id text, reason text, refusal lpm_api.answer)
+returns lpm_api.answer
+language plpgsql volatile parallel unsafe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform lpm.audit(request_id, address, caller, action, vault_id, decision => 'denied', reason => reason);
+    return refusal;
+end
+$$;
+
 -- Before much is read from whoever holds this token; `needs` is `read` or `all`
 create function lpm_api.check_account(token_hash bytea, needs text) returns lpm_api.answer
 language plpgsql volatile parallel unsafe security definer
@@ -40,13 +52,16 @@ $$;
 
 -- POST /api/vaults/{id}/sync
 create function lpm_api.push(request_id uuid, address text, token_hash bytea, vault_id text, encrypted_blob text, wrapped_key text,
-                             expected_version int, force boolean, name text, schema text) returns lpm_api.answer
+                             expected_version int, force boolean, name text, schema text,
+                             escrow_key_id text default null, escrow_sealed text default null, escrow_blob_sha256 text default null)
+returns lpm_api.answer
 language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     caller lpm.caller := lpm.enter_account(push.token_hash, 'all', push.vault_id);
     checked record;
+    brought record;
     stored lpm.vault_sync;
     new_version int;
 begin
@@ -62,6 +77,13 @@ begin
     end if;
     if caller.plan = 'free' then
         return lpm.refuse(push.request_id, push.address, caller, 'push', push.vault_id, 'plan_sync', 'owner', caller.handle);
+    end if;
+    -- Before anything is written: a push that is refused claims nothing.
+    select * into brought from lpm.bring_escrow(
+        (select v.escrow_kind from lpm.vault_sync v where v.vault_id = push.vault_id and v.user_id = caller.user_id),
+        push.escrow_key_id, push.escrow_sealed, push.escrow_blob_sha256, push.vault_id, 'user', caller.user_id, checked.blob_sha256);
+    if brought.reason is not null then
+        return lpm.refuse_with(push.request_id, push.address, caller, 'push', push.vault_id, brought.reason, brought.refusal);
     end if;
     if not lpm.claim_blob(checked.blob_sha256, push.vault_id, caller.user_id) then
         return lpm.refuse(push.request_id, push.address, caller, 'push', push.vault_id, 'blob_known');
@@ -81,21 +103,25 @@ begin
         end if;
     end if;
 
-    if stored.version > 0 then
-        insert into lpm.vault_version (vault, version, encrypted_blob, wrapped_key, blob_sha256, ci_escrow_wrapping_key, escrow_kind, created_at, created_by)
-        values (stored.id, stored.version, stored.encrypted_blob, stored.wrapped_key, stored.blob_sha256,
-                stored.ci_escrow_wrapping_key, stored.escrow_kind, stored.updated_at, stored.updated_by);
-        delete from lpm.vault_version o where o.vault = stored.id and o.version <= stored.version - 9;
+    if brought.escrow is not null and stored.escrow_kind is distinct from 'aes' then
+        -- switched off since
+        return lpm.refuse(push.request_id, push.address, caller, 'push', push.vault_id, 'escrow_not_opted_in');
     end if;
+
+    perform lpm.keep_version(stored.id);
     new_version := stored.version + 1;
     update lpm.vault_sync v
        set version = new_version, encrypted_blob = push.encrypted_blob, wrapped_key = push.wrapped_key,
            blob_sha256 = checked.blob_sha256, name = coalesce(left(push.name, 256), v.name), schema = coalesce(push.schema::json, v.schema),
+           -- the key of the last ciphertext opens no other: without a new one CI is left out until it comes
+           ci_escrow_wrapping_key = case v.escrow_kind when 'aes' then brought.escrow else v.ci_escrow_wrapping_key end,
            updated_at = clock_timestamp(), updated_by = caller.user_id
      where v.id = stored.id;
+    perform lpm.forget_versions(stored.id);
     perform lpm.audit(push.request_id, push.address, caller,
                       case when push.force and push.name is null and push.schema is null then 'rotate_key' else 'push' end,
-                      push.vault_id, json_build_object('version', new_version, 'forced', coalesce(push.force, false)));
+                      push.vault_id, json_strip_nulls(json_build_object('version', new_version, 'forced', coalesce(push.force, false),
+                          'escrow', case stored.escrow_kind when 'aes' then brought.escrow is not null end)));
     return row (case when stored.version = 0 then 201 else 200 end,
                 json_build_object('version', new_version, 'status', case when stored.version = 0 then 'created' else 'updated' end,
                                   'owner', caller.user_id)::text)::lpm_api.answer;

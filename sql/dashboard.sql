@@ -3,7 +3,8 @@
 
 create view lpm_dashboard.vaults with (security_barrier) as
 select v.vault_id, v.name, coalesce(a.handle, o.slug) as owner, case when v.user_id is not null then 'user' else 'org' end as owner_kind,
-       coalesce(a.plan, o.plan) as plan, v.version, v.ci_escrow_wrapping_key is not null as ci_escrow, v.escrow_kind,
+       coalesce(a.plan, o.plan) as plan, v.version, v.escrow_kind is not null as ci_escrow, v.escrow_kind,
+       v.legacy_clients, v.escrow_kind = 'aes' and v.ci_escrow_wrapping_key is null as ci_left_out,
        octet_length(v.encrypted_blob) as encrypted_bytes, v.created_at, v.updated_at,
        (select count(*) from lpm.oidc_policy p where p.vault_id = v.vault_id and (p.user_id = v.user_id or p.org_id = v.org_id)) as policies,
        exists (select from lpm.vault_claim c where c.vault_id = v.vault_id and (c.user_id = v.user_id or c.org_id = v.org_id)) as owns_vault_id

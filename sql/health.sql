@@ -54,6 +54,14 @@ begin
          where v.ci_escrow_wrapping_key is not null and not lpm.has_escrow_key(split_part(v.ci_escrow_wrapping_key, '.', 2))
          group by split_part(v.ci_escrow_wrapping_key, '.', 2);
     return query
+        select format('%s vaults are open to CI, and their last push left CI out: pulls answer 409', count(*)), 'info',
+               'their owners run lpm env push, or lpm env share, with this lpm'
+          from lpm.vault_sync v where v.escrow_kind = 'aes' and v.ci_escrow_wrapping_key is null and v.version > 0 having count(*) > 0;
+    return query
+        select format('%s vaults are open to CI by the wrapping key of a machine, which opens every vault of that machine', count(*)), 'info',
+               'their owners run lpm env oidc allow with this lpm, where no published client pushes'
+          from lpm.vault_sync v where v.escrow_kind = 'wrapping' having count(*) > 0;
+    return query
         select format('the gateway login %I %s', r.rolname, problem.what), 'critical', problem.fix
           from pg_catalog.pg_roles r
           cross join lateral (values

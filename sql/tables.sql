@@ -82,8 +82,10 @@ create table lpm.vault_sync (
     encrypted_blob text,
     wrapped_key text,
     blob_sha256 bytea,
+    -- What the owner opted in to, and the key. Kind `aes` without one: the last push or share left CI out.
     ci_escrow_wrapping_key text,
     escrow_kind text check (escrow_kind in ('wrapping', 'aes')),
+    legacy_clients boolean not null default false,  -- kept with kind `wrapping`, for published clients
     name text,
     schema json,
     created_at timestamptz not null default clock_timestamp(),
@@ -94,14 +96,16 @@ create table lpm.vault_sync (
     unique (id, org_id),
     check (num_nonnulls(user_id, org_id) = 1),
     check ((version = 0) = (encrypted_blob is null)),
-    check ((ci_escrow_wrapping_key is null) = (escrow_kind is null))
+    check (case escrow_kind when 'aes' then true when 'wrapping' then ci_escrow_wrapping_key is not null else ci_escrow_wrapping_key is null end),
+    -- an org has no machine whose key could open its vaults
+    check (user_id is not null or (escrow_kind is distinct from 'wrapping' and not legacy_clients))
 );
 create index vault_sync_user on lpm.vault_sync (user_id);
 create index vault_sync_org on lpm.vault_sync (org_id);
 -- base64 of ciphertext does not compress
 alter table lpm.vault_sync alter column encrypted_blob set storage external;
 
--- The versions before the current one; with it, ten are kept.
+-- The versions before the current one; with it, ten are kept. Of their escrow only what is theirs alone: kind `aes`.
 create table lpm.vault_version (
     vault bigint not null references lpm.vault_sync on delete cascade,
     version int not null,
@@ -109,10 +113,11 @@ create table lpm.vault_version (
     wrapped_key text,
     blob_sha256 bytea not null,
     ci_escrow_wrapping_key text,
-    escrow_kind text,
+    escrow_kind text check (escrow_kind = 'aes'),
     created_at timestamptz not null,
     created_by uuid,
-    primary key (vault, version)
+    primary key (vault, version),
+    check ((ci_escrow_wrapping_key is null) = (escrow_kind is null))
 );
 alter table lpm.vault_version alter column encrypted_blob set storage external;
 

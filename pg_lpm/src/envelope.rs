@@ -58,17 +58,23 @@ fn owner(kind: &str, id: Uuid) -> Owner {
     if kind == "org" { Owner::Org(id) } else { Owner::User(id) }
 }
 
-/// A sealed wrapping key, checked against the vault and sealed anew for storage.
+/// A key that was sealed on the way in, checked against the vault and sealed anew for storage.
 ///
-/// `wrapped_key` is the stored one, or null before the first push.
+/// Kind `wrapping` must open `wrapped_key`, the stored one, where there is one. Kind `aes` is bound to the blob
+/// with the hash `blob_sha256`, and nothing is decrypted to see whether it opens it: without CI the server
+/// decrypts nothing. `key_id` is the id that the caller names beside it, if any.
 #[pg_extern(volatile, parallel_unsafe)]
 #[expect(clippy::type_complexity, reason = "the columns of one row")]
+#[expect(clippy::too_many_arguments, reason = "the columns of the row it is for")]
 fn accept_escrow(
+    kind: &str,
     sealed: Option<&str>,
+    key_id: Option<&str>,
     vault_id: &str,
     owner_kind: &str,
     owner_id: Uuid,
     wrapped_key: Option<&str>,
+    blob_sha256: Option<&[u8]>,
 ) -> TableIterator<
     'static,
     (
@@ -78,35 +84,45 @@ fn accept_escrow(
         name!(key_id, Option<String>),
     ),
 > {
-    let context = EscrowContext {
-        kind: EscrowKind::Wrapping,
-        vault_id,
-        owner: owner(owner_kind, owner_id),
-        blob_hash: None,
+    let accepted = || {
+        let kind = EscrowKind::parse(kind).ok_or(Code::Internal)?;
+        let blob_hash = match kind {
+            EscrowKind::Wrapping => None,
+            EscrowKind::Aes => Some(hash(blob_sha256).ok_or(Code::EscrowOtherBlob)?),
+        };
+        let context = EscrowContext { kind, vault_id, owner: owner(owner_kind, owner_id), blob_hash };
+        accept(sealed.unwrap_or_default(), key_id, &context, wrapped_key)
     };
-    TableIterator::once(match accept(sealed.unwrap_or_default(), &context, wrapped_key) {
+    TableIterator::once(match accepted() {
         Ok((escrow, key_id)) => (None, None, Some(escrow), Some(key_id)),
         Err(failure) => (Some(refusal(&failure)), Some(failure.code.as_str().to_owned()), None, None),
     })
 }
 
+fn hash(blob_sha256: Option<&[u8]>) -> Option<[u8; 32]> {
+    blob_sha256?.try_into().ok()
+}
+
 fn accept(
     sealed: &str,
+    named_key: Option<&str>,
     context: &EscrowContext<'_>,
     wrapped_key: Option<&str>,
 ) -> Result<(String, String), Failure> {
     let id = escrow::sealed_key_id(sealed).map_err(|problem| problem.failure())?;
+    if named_key.is_some_and(|named| named != id.as_str()) {
+        return Err(Failure::new(Code::EscrowInvalid).with("reason", "`keyId` is not the key of `sealed`"));
+    }
     let newest = keyring::keys().into_iter().next().ok_or(Code::NoEscrowKey)?;
     let key = keyring::find(id.as_str())
         .ok_or_else(|| Failure::new(Code::EscrowKeyUnknown).with("key", id.as_str()))?;
-    let wrapping_key =
-        escrow::open_sealed_escrow(&key, context.kind, context.vault_id, context.blob_hash, sealed)
-            .map_err(|problem| problem.failure())?;
-    if let Some(wrapped_key) = wrapped_key {
-        vault::open_wrapped_key(&wrapping_key, wrapped_key).map_err(|_| Code::EscrowWrongKey)?;
+    let secret = escrow::open_sealed_escrow(&key, context.kind, context.vault_id, context.blob_hash, sealed)
+        .map_err(|problem| problem.failure())?;
+    if let (EscrowKind::Wrapping, Some(wrapped_key)) = (context.kind, wrapped_key) {
+        vault::open_wrapped_key(&secret, wrapped_key).map_err(|_| Code::EscrowWrongKey)?;
     }
     let stored =
-        escrow::store_escrow_random(&newest, context, &wrapping_key).map_err(|problem| problem.failure())?;
+        escrow::store_escrow_random(&newest, context, &secret).map_err(|problem| problem.failure())?;
     Ok((stored, newest.id().as_str().to_owned()))
 }
 
@@ -140,9 +156,7 @@ fn open_vault(
         let key = keyring::find(id.as_str()).ok_or(Code::NoEscrowKey)?;
         let blob_hash = match kind {
             EscrowKind::Wrapping => None,
-            EscrowKind::Aes => {
-                Some(blob_sha256.and_then(|hash| hash.try_into().ok()).ok_or(Code::EscrowMismatch)?)
-            }
+            EscrowKind::Aes => Some(hash(blob_sha256).ok_or(Code::EscrowMismatch)?),
         };
         let context = EscrowContext { kind, vault_id, owner: owner(owner_kind, owner_id), blob_hash };
         let escrowed =

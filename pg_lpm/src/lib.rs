@@ -45,7 +45,9 @@ extension_sql_file!(
 );
 extension_sql_file!("../../sql/api_vaults.sql", requires = ["scope"]);
 extension_sql_file!("../../sql/api_orgs.sql", requires = ["api_vaults"]);
+extension_sql_file!("../../sql/api_versions.sql", requires = ["scope"]);
 extension_sql_file!("../../sql/api_policies.sql", requires = ["scope", policy::describe_policy]);
+extension_sql_file!("../../sql/api_escrow.sql", requires = ["scope", answer::failure]);
 extension_sql_file!("../../sql/api_ci.sql", requires = ["scope", keyring::has_escrow_key]);
 extension_sql_file!("../../sql/admin_accounts.sql", requires = ["tables"]);
 extension_sql_file!("../../sql/admin_issuers.sql", requires = ["admin_accounts"]);
@@ -59,7 +61,9 @@ extension_sql_file!(
         "members",
         "issuers",
         "api_orgs",
+        "api_versions",
         "api_policies",
+        "api_escrow",
         "admin_issuers",
         "admin_vaults",
         "health",

@@ -172,13 +172,23 @@ impl Escrowed {
 
     /// The wrapping key, sealed to the server's escrow key for `vault_id`.
     pub async fn sealed(&self, client: &Client, vault_id: &str) -> Result<String> {
+        let (id, public) = self.escrow_key(client).await?;
+        Ok(seal_escrow_random(&id, &public, EscrowKind::Wrapping, vault_id, None, &self.wrapping_key)?)
+    }
+
+    /// The key that the server has escrows sealed to.
+    pub async fn escrow_key(&self, client: &Client) -> Result<(KeyId, [u8; 32])> {
         let (status, key) =
             answer(client, "escrow_key", &[&Uuid::now_v7(), &None::<&str>, &self.token]).await?;
         ensure!(status == 200, "escrow_key: {status} {key}");
         let id = KeyId::parse(key["keyId"].as_str().unwrap_or_default()).context("keyId")?;
         let public = openssl::base64::decode_block(key["publicKey"].as_str().unwrap_or_default())?;
-        let public: [u8; 32] = public.try_into().ok().context("publicKey")?;
-        Ok(seal_escrow_random(&id, &public, EscrowKind::Wrapping, vault_id, None, &self.wrapping_key)?)
+        Ok((id, public.try_into().ok().context("publicKey")?))
+    }
+
+    /// An AES key as this machine wraps it.
+    pub fn wrap(&self, key: &Secret) -> Result<String> {
+        Ok(vault::wrap_key(&self.wrapping_key, &aead::random()?, key)?)
     }
 
     /// A vault that is pushed, allowed and escrowed; its id.

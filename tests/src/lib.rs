@@ -1,7 +1,8 @@
 //! The harness: everything that the product talks to, as real processes.
 //!
 //! * [`cluster`] makes private PostgreSQL clusters, [`database`] a fresh database per test in them.
-//! * [`escrowed`] opens a vault to CI in SQL, [`job`] asks for it, [`wire`] speaks PostgreSQL's protocol by hand.
+//! * [`escrowed`] opens a vault to CI in SQL, [`per_vault`] by a key of its own, [`job`] asks for it, [`wire`] speaks
+//!   PostgreSQL's protocol by hand.
 //! * [`issuer`] is an OIDC issuer that behaves like GitHub's and GitLab's, and misbehaves on request.
 //! * [`gateway`] and [`cli`] run the two binaries of the product; [`raw_http`] speaks to the former by hand.
 //! * [`published`] is the published client, as strict and as careless as its contract says.
@@ -25,6 +26,7 @@ pub mod job;
 pub mod leaks;
 pub mod load;
 pub mod network;
+pub mod per_vault;
 pub mod process;
 pub mod published;
 pub mod raw_http;

@@ -148,7 +148,7 @@ async fn guarantee_4_nothing_of_an_account_changes_without_its_token() -> Result
         r#"{{"vaultId":"{vault_id}","provider":"github","subject":"repo:evil/web","allowedBranches":[],"allowedEnvironments":[],"allowForks":false}}"#
     );
     for hash in &hashes {
-        let calls: [(&str, Vec<&(dyn ToSql + Sync)>); 11] = [
+        let calls: [(&str, Vec<&(dyn ToSql + Sync)>); 13] = [
             ("push", vec![&id, &none, hash, &vault_id, &"x", &"x", &None::<i32>, &true, &none, &none]),
             ("pull", vec![&id, &none, hash, &vault_id]),
             ("list_vaults", vec![&id, &none, hash]),
@@ -160,6 +160,8 @@ async fn guarantee_4_nothing_of_an_account_changes_without_its_token() -> Result
             ("escrow_key", vec![&id, &none, hash]),
             ("put_escrow", vec![&id, &none, hash, &vault_id, &sealed]),
             ("disable_escrow", vec![&id, &none, hash, &vault_id]),
+            ("list_versions", vec![&id, &none, hash, &vault_id]),
+            ("restore_version", vec![&id, &none, hash, &vault_id, &1, &None::<i32>]),
         ];
         for (function, arguments) in calls {
             let (status, body) = answer(&client, function, &arguments).await?;
@@ -192,6 +194,11 @@ async fn guarantee_4_another_accounts_token_finds_nothing() -> Result<()> {
     let (status, _) = answer(&client, "repin", &[&id, &none, hash, &vault_id, &"repo:acme/web"]).await?;
     assert_eq!(status, 404);
     let (status, _) = answer(&client, "disable_escrow", &[&id, &none, hash, &vault_id]).await?;
+    assert_eq!(status, 404);
+    let (status, _) = answer(&client, "list_versions", &[&id, &none, hash, &vault_id]).await?;
+    assert_eq!(status, 404);
+    let (status, _) =
+        answer(&client, "restore_version", &[&id, &none, hash, &vault_id, &1, &None::<i32>]).await?;
     assert_eq!(status, 404);
     let sealed = mallory.sealed(&client, &vault_id).await?;
     let (status, body) = answer(&client, "put_escrow", &[&id, &none, hash, &vault_id, &sealed]).await?;

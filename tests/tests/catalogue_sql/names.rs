@@ -139,6 +139,7 @@ async fn d6_operators_and_functions_of_a_malicious_search_path_are_never_called(
             answer(client, "decide_ci", &[&Uuid::now_v7(), &none, &hash, &vault_id, &"production"]).await?,
         ),
         ("disable_escrow", answer(client, "disable_escrow", &[&id, &none, token, &vault_id]).await?),
+        ("list_versions", answer(client, "list_versions", &[&id, &none, token, &vault_id]).await?),
         ("revoke_policy", answer(client, "revoke_policy", &[&id, &none, token, &policy]).await?),
         ("issuers", answer(client, "issuers", &[]).await?),
         ("ready", answer(client, "ready", &[]).await?),

@@ -50,12 +50,14 @@ async fn d11_a_gateways_login_calls_the_api_and_neither_issuers_nor_keys_are_in_
         "issuers",
         "list_policies",
         "list_vaults",
+        "list_versions",
         "open",
         "pull",
         "push",
         "put_escrow",
         "ready",
         "repin",
+        "restore_version",
         "revoke_policy",
     ]
     .map(|name| format!("lpm_api.{name}"));

@@ -35,7 +35,7 @@ async fn d9_a_hot_standby_refuses_every_request_and_opens_no_grant_of_the_primar
     let (none, vault, production) = (None::<Uuid>, &world.vault_id, "production");
     let policy = json!({"vaultId": vault, "provider": "github", "subject": "repo:a/b", "allowedBranches": [], "allowedEnvironments": []}).to_string();
     let blob = "AAAA:AAAA";
-    let calls: [(&str, Vec<&(dyn ToSql + Sync)>); 18] = [
+    let calls: [(&str, Vec<&(dyn ToSql + Sync)>); 20] = [
         ("open", vec![&granted.request]),
         ("decide", vec![&id, &NONE, issuer, &claims, vault, &production, &none]),
         ("exchange", vec![&id, &NONE, issuer, &claims, vault, &production, &none, &hash]),
@@ -52,6 +52,8 @@ async fn d9_a_hot_standby_refuses_every_request_and_opens_no_grant_of_the_primar
         ("escrow_key", vec![&id, &NONE, token]),
         ("put_escrow", vec![&id, &NONE, token, vault, &"s1.x"]),
         ("disable_escrow", vec![&id, &NONE, token, vault]),
+        ("list_versions", vec![&id, &NONE, token, vault]),
+        ("restore_version", vec![&id, &NONE, token, vault, &1, &None::<i32>]),
         ("explain", vec![&id, &NONE, token, vault, issuer, &claims, &production]),
         ("ready", vec![]),
     ];
