@@ -12,7 +12,7 @@ pub(crate) mod refusals;
 pub(crate) use paths::Documented;
 pub(crate) use paths::Paths;
 
-use crate::handlers::{ci, escrow, health, platforms, policies, vaults};
+use crate::handlers::{ci, escrow, health, platforms, policies, vaults, versions};
 use everywhere::{Everywhere, Schemes};
 use std::sync::LazyLock;
 use utoipa::OpenApi;
@@ -48,6 +48,8 @@ pub(crate) static SERVED: LazyLock<Served> = LazyLock::new(|| {
         vaults::pull,
         vaults::list_vaults,
         vaults::audit,
+        versions::list_versions,
+        versions::restore_version,
         policies::create_policy,
         policies::list_policies,
         policies::revoke_policy,

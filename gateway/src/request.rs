@@ -175,6 +175,13 @@ impl Request {
         Ok(found)
     }
 
+    /// The parameter of this name, which may be left out but not empty.
+    pub(crate) fn optional(&self, wanted: &str) -> Result<Option<String>, Failure> {
+        let value = self.parameter(wanted)?;
+        value.as_deref().map(|value| name(&format!("the parameter `{wanted}`"), value)).transpose()?;
+        Ok(value)
+    }
+
     /// The parameter of this name, without which there is nothing to answer.
     pub(crate) fn required(&self, wanted: &str) -> Result<String, Failure> {
         let value =

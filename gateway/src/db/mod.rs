@@ -36,6 +36,7 @@ mod escrow;
 mod lease;
 mod policies;
 mod vaults;
+mod versions;
 
 pub(crate) use ci::CiRequest;
 pub(crate) use error::DbError;

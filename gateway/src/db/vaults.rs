@@ -6,7 +6,7 @@ use crate::request::{Account, Origin};
 use lpm_core::wire::PushRequest;
 
 const CHECK_ACCOUNT: &str = call!("check_account", "$1, 'all'");
-const PUSH: &str = call!("push", "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10");
+const PUSH: &str = call!("push", "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13");
 const PULL: &str = call!("pull", "$1, $2, $3, $4");
 const LIST_VAULTS: &str = call!("list_vaults", "$1, $2, $3");
 const AUDIT: &str = call!("audit", "$1, $2, $3, $4, $5");
@@ -26,6 +26,7 @@ impl Db {
         push: &PushRequest,
     ) -> Result<Answer, DbError> {
         let schema = push.schema.as_deref().map(serde_json::value::RawValue::get);
+        let escrow = push.escrow.as_ref();
         self.call(
             PUSH,
             &[
@@ -39,6 +40,9 @@ impl Db {
                 &push.force,
                 &push.name,
                 &schema,
+                &escrow.map(|escrow| &escrow.key_id),
+                &escrow.map(|escrow| &escrow.sealed),
+                &escrow.map(|escrow| &escrow.blob_sha256),
             ],
         )
         .await

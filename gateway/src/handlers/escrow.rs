@@ -1,7 +1,7 @@
 //! CI escrow: the key to seal to, opting in, opting out.
 
-use super::{Gateway, Outcome, VAULT};
-use crate::openapi::parameters::VaultQuery;
+use super::{Gateway, ORG, Outcome, VAULT};
+use crate::openapi::parameters::{OptionalVaultQuery, OrgQuery, VaultQuery};
 use crate::openapi::refusals::{Conflict, NotFound, TooMany};
 use crate::request::{Request, SMALL_BODY, bad, name, typed};
 use base64::Engine;
@@ -13,21 +13,23 @@ use lpm_core::secret::Secret;
 use lpm_core::wire::{EscrowKeyReply, EscrowReply, EscrowRequest};
 use std::sync::Arc;
 
-/// Shows the public key that escrows are sealed to.
+/// Shows the public key that escrows are sealed to, and what a vault is opted in to.
 #[utoipa::path(
     get,
     path = "/api/vault/oidc/escrow-key",
-    responses((status = 200, body = EscrowKeyReply)),
+    params(OptionalVaultQuery, OrgQuery),
+    responses((status = 200, body = EscrowKeyReply), NotFound),
     security(("account" = []))
 )]
 pub(crate) async fn escrow_key(gateway: Arc<Gateway>, request: Request) -> Outcome {
     let account = request.account()?;
-    Ok(gateway.db.escrow_key(&request.origin, &account).await?)
+    let (vault, org) = (request.optional("vaultId")?, request.optional("org")?);
+    Ok(gateway.db.escrow_key(&request.origin, &account, vault.as_deref(), org.as_deref()).await?)
 }
 
 /// Opts a vault in to CI escrow.
 ///
-/// A raw wrapping key is sealed here and never reaches SQL.
+/// A raw wrapping key is sealed here and never reaches SQL: it takes the place of one that was sealed before.
 #[utoipa::path(
     post,
     path = "/api/vault/oidc/escrow",
@@ -37,24 +39,29 @@ pub(crate) async fn escrow_key(gateway: Arc<Gateway>, request: Request) -> Outco
 )]
 pub(crate) async fn put_escrow(gateway: Arc<Gateway>, mut request: Request) -> Outcome {
     let (account, body) = request.account_and_body(SMALL_BODY).await?;
-    let escrow: EscrowRequest = typed(&body)?;
+    let mut escrow: EscrowRequest = typed(&body)?;
     drop(body);
+    let raw = escrow.wrapping_key_hex.take().map(Secret::from);
     let vault = name(VAULT, &escrow.vault_id)?;
-    let sealed = match (escrow.wrapping_key_hex.map(Secret::from), escrow.sealed) {
-        (None, Some(sealed)) => sealed,
-        (Some(hex), None) => {
-            let wrapping_key = wrapping_key(&hex)?;
-            drop(hex);
-            let answer = gateway.db.escrow_key(&request.origin, &account).await?;
-            if !answer.is_success() {
-                return Ok(answer);
-            }
-            seal(answer.body(), vault, &wrapping_key)?
+    escrow.org.as_deref().map(|org| name(ORG, org)).transpose()?;
+    if let Some(hex) = raw {
+        if escrow.sealed.is_some() {
+            return Err(bad("`wrappingKeyHex` and `sealed` exclude each other").into());
         }
-        (Some(_), Some(_)) => return Err(bad("`wrappingKeyHex` and `sealed` exclude each other").into()),
-        (None, None) => return Err(bad("`sealed` or `wrappingKeyHex` is missing").into()),
-    };
-    Ok(gateway.db.put_escrow(&request.origin, &account, vault, &sealed).await?)
+        if escrow.kind.as_deref().is_some_and(|kind| kind != EscrowKind::Wrapping.as_str()) {
+            return Err(bad("`wrappingKeyHex` is of the kind `wrapping`").into());
+        }
+        let wrapping_key = wrapping_key(&hex)?;
+        drop(hex);
+        let answer = gateway.db.escrow_key(&request.origin, &account, None, None).await?;
+        if !answer.is_success() {
+            return Ok(answer);
+        }
+        escrow.sealed = Some(seal(answer.body(), vault, &wrapping_key)?);
+    } else if escrow.sealed.is_none() && escrow.kind.as_deref() != Some(EscrowKind::Aes.as_str()) {
+        return Err(bad("`sealed` or `wrappingKeyHex` is missing").into());
+    }
+    Ok(gateway.db.put_escrow(&request.origin, &account, &escrow).await?)
 }
 
 /// The published client's key: 64 hex digits.
@@ -88,14 +95,14 @@ fn seal(escrow_key: &str, vault: &str, wrapping_key: &Secret) -> Result<String, 
 #[utoipa::path(
     delete,
     path = "/api/vault/oidc/escrow",
-    params(VaultQuery),
+    params(VaultQuery, OrgQuery),
     responses((status = 200, body = EscrowReply), NotFound),
     security(("account" = []))
 )]
 pub(crate) async fn disable_escrow(gateway: Arc<Gateway>, request: Request) -> Outcome {
     let account = request.account()?;
-    let vault = request.required("vaultId")?;
-    Ok(gateway.db.disable_escrow(&request.origin, &account, &vault).await?)
+    let (org, vault) = (request.optional("org")?, request.required("vaultId")?);
+    Ok(gateway.db.disable_escrow(&request.origin, &account, &vault, org.as_deref()).await?)
 }
 
 #[cfg(test)]

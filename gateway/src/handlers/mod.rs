@@ -9,6 +9,7 @@ pub(crate) mod health;
 pub(crate) mod platforms;
 pub(crate) mod policies;
 pub(crate) mod vaults;
+pub(crate) mod versions;
 
 use crate::db::Db;
 use crate::oidc::Oidc;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 
 /// How refusals name a vault's id.
 const VAULT: &str = "the vault id";
+/// How refusals name an org's slug.
+const ORG: &str = "the org's name";
 
 /// What every handler works with.
 pub(crate) struct Gateway {

@@ -11,7 +11,7 @@ pub(super) fn routes(gateway: &Arc<Gateway>) -> route!() {
     escrow_key(gateway).or(put_escrow(gateway)).unify().or(disable_escrow(gateway)).unify()
 }
 
-/// `GET /api/vault/oidc/escrow-key`
+/// `GET /api/vault/oidc/escrow-key?vaultId=&org=`
 fn escrow_key(gateway: &Arc<Gateway>) -> route!() {
     path!("api" / "vault" / "oidc" / "escrow-key").and(get()).and(with(gateway)).and(request()).then(
         |gateway, request| {
@@ -29,7 +29,7 @@ fn put_escrow(gateway: &Arc<Gateway>) -> route!() {
     )
 }
 
-/// `DELETE /api/vault/oidc/escrow?vaultId=`
+/// `DELETE /api/vault/oidc/escrow?vaultId=&org=`
 fn disable_escrow(gateway: &Arc<Gateway>) -> route!() {
     path!("api" / "vault" / "oidc" / "escrow").and(delete()).and(with(gateway)).and(request()).then(
         |gateway, request| {

@@ -10,6 +10,7 @@ mod health;
 mod platforms;
 mod policies;
 mod vaults;
+mod versions;
 
 use crate::handlers::{Gateway, Outcome};
 use crate::openapi::SERVED;
@@ -35,6 +36,8 @@ pub(crate) fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .or(ci::routes(gateway))
         .unify()
         .or(vaults::routes(gateway))
+        .unify()
+        .or(versions::routes(gateway))
         .unify()
         .or(policies::routes(gateway))
         .unify()

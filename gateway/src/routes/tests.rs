@@ -302,6 +302,12 @@ async fn requests_that_contradict_themselves_are_refused() {
             json!({"vaultId": "v", "sealed": "s", "wrappingKeyHex": "k"}),
             "`wrappingKeyHex` and `sealed` exclude each other",
         ),
+        (
+            "escrow",
+            json!({"vaultId": "v", "kind": "aes", "wrappingKeyHex": "00".repeat(32)}),
+            "`wrappingKeyHex` is of the kind `wrapping`",
+        ),
+        ("escrow", json!({"vaultId": "v", "kind": "aes", "org": ""}), "the org's name is empty"),
         ("escrow", json!({"vaultId": "", "sealed": "s"}), "the vault id is empty"),
         ("explain", json!({"vaultId": "v"}), "one of `oidcToken` and `claims` is needed"),
         (

@@ -238,11 +238,15 @@ async fn a_parameter_is_there_once_and_readable_or_refused() -> Result<()> {
     let before = world.rows().await?;
     let named = |name: &str| ROUTES.iter().find(|route| route.name == name).context("a route");
     let long = "x".repeat(257);
-    let asked: [(&Route, &str, bool); 4] = [
+    let asked: [(&Route, &str, bool); 8] = [
         (named("GET /api/vault/oidc/policies")?, "vaultId", true),
         (named("DELETE /api/vault/oidc/escrow")?, "vaultId", true),
         (named("GET /api/vaults/{vault}/ci-pull")?, "env", false),
         (named("GET /api/vaults/{vault}/audit")?, "cursor", false),
+        (named("GET /api/vaults/{vault}/versions")?, "org", false),
+        (named("GET /api/vault/oidc/escrow-key")?, "vaultId", false),
+        (named("GET /api/vault/oidc/escrow-key")?, "org", false),
+        (named("DELETE /api/vault/oidc/escrow")?, "org", false),
     ];
     for (route, name, required) in asked {
         let escaped = format!("%{:02x}{}", name.as_bytes()[0], &name[1..]);

@@ -49,7 +49,7 @@ const PUSH: usize = 15 * 1024 * 1024;
 const SMALL: usize = 64 * 1024;
 
 /// Every route, in an order in which one good request to each succeeds.
-pub(crate) const ROUTES: [Route; 23] = [
+pub(crate) const ROUTES: [Route; 25] = [
     get("GET /healthz", "", Identity::Anyone),
     get("GET /readyz", "", Identity::Anyone),
     get("GET /openapi.json", "", Identity::Anyone),
@@ -77,6 +77,21 @@ pub(crate) const ROUTES: [Route; 23] = [
             limit: PUSH,
             optional: &["expectedVersion", "name", "schema"],
             required: &["encryptedBlob", "wrappedKey"],
+        }),
+    },
+    get("GET /api/vaults/{vault}/versions", "", Identity::Reader),
+    Route {
+        name: "POST /api/vaults/{vault}/restore",
+        query: "",
+        identity: Identity::Writer,
+        body: Some(Body {
+            valid: |world| {
+                let newest: i32 = world.newest_version()?;
+                Ok(json!({"version": newest - 1, "expectedVersion": newest}))
+            },
+            limit: SMALL,
+            optional: &["expectedVersion"],
+            required: &["version"],
         }),
     },
     Route {

@@ -103,6 +103,12 @@ impl World {
         Ok(json!({"encryptedBlob": blob, "wrappedKey": wrapped}))
     }
 
+    /// The version that a pull gets.
+    pub(crate) fn newest_version(&self) -> Result<i32> {
+        let sql = format!("select version from lpm.vault_sync where vault_id = '{}'", self.vault);
+        Ok(self.database.value(&sql)?.parse()?)
+    }
+
     /// A request for a policy as the published client sends it.
     pub(crate) fn policy(&self) -> Value {
         json!({"vaultId": self.vault, "provider": "github", "subject": "repo:acme/web",
