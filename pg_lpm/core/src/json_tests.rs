@@ -29,6 +29,18 @@ fn what_reaches_a_limit_exactly_is_accepted() {
 }
 
 #[test]
+fn each_kind_of_document_has_the_limits_that_are_documented() {
+    for (limits, expected) in [
+        (Limits::HEADER, [1, 8, 0, 2_048]),
+        (Limits::CLAIMS, [8, 128, 256, 4_096]),
+        (Limits::KEYS, [8, 32, 1_024, 16_384]),
+        (Limits::BODY, [64, 4_096, 16_384, 16_777_216]),
+    ] {
+        assert_eq!([limits.depth, limits.members, limits.items, limits.string], expected);
+    }
+}
+
+#[test]
 fn every_rule_is_refused_with_its_place() {
     let path = |path: &str| path.to_owned();
     let cases: &[(&str, &[u8], JsonError)] = &[
@@ -102,6 +114,18 @@ fn what_is_not_json_is_refused() {
         let error = parse(document, &Limits::BODY).expect_err(name);
         assert!(matches!(error, JsonError::Syntax(_)), "{name}: {error}");
         assert_eq!(check(document, &Limits::BODY), Err(error), "{name}, checked only");
+    }
+}
+
+#[test]
+fn an_error_of_syntax_says_where_it_is() {
+    for (document, text) in [
+        (&b"[1,]"[..], "trailing comma at line 1 column 4"),
+        (b"{\n\"a\": 01}", "invalid number at line 2 column 7"),
+        (br#"{"a":"#, "EOF while parsing a value at line 1 column 5"),
+        (b"", "EOF while parsing a value at line 1 column 0"),
+    ] {
+        assert_eq!(parse(document, &LIMITS), Err(JsonError::Syntax(text.to_owned())));
     }
 }
 

@@ -258,6 +258,11 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_is_shown_as_it_was_written() {
+        assert_eq!(format!("{0} {0:?}", pattern("release/**")), r#"release/** "release/**""#);
+    }
+
+    #[test]
     fn the_literal_prefix_ends_at_the_first_wildcard() {
         assert_eq!(pattern("dependabot/**").literal_prefix(), "dependabot/");
         assert_eq!(pattern("**").literal_prefix(), "");

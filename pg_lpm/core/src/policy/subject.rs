@@ -181,6 +181,14 @@ mod tests {
     }
 
     #[test]
+    fn a_path_of_many_groups_is_read_up_to_its_longest_and_no_further() {
+        let longest = format!("project:{}aa", "a/".repeat(2 * MAX_SEGMENT - 1));
+        assert_eq!(longest.len(), "project:".len() + 4 * MAX_SEGMENT);
+        assert!(Subject::parse(GitLab, &longest).is_ok());
+        assert!(Subject::parse(GitLab, &format!("{longest}a")).is_err());
+    }
+
+    #[test]
     fn a_gitlab_id_written_as_a_repository_names_the_right_spelling() {
         let error = Subject::parse(GitLab, "repo:20").expect_err("digits are an id");
         assert!(error.next.contains("`project:20`"), "{error:?}");

@@ -132,6 +132,34 @@ fn a_request_that_could_mean_something_else_is_refused() {
     }
     let failure = read(&with(&[("scope", json!("org"))])).expect_err("no org");
     assert_eq!(failure.text(), "the policy's `org` is missing: the scope is `org`");
+    for slug in ["a b", "acme/web", "acm\u{e9}", &long] {
+        let failure = read(&with(&[("scope", json!("org")), ("org", json!(slug))])).expect_err(slug);
+        assert!(failure.text().ends_with("is no org's name"), "{failure}");
+    }
+}
+
+#[test]
+fn a_text_is_read_up_to_its_longest_and_no_further() {
+    for (field, most, reason) in [
+        ("vaultId", 256, "is longer than 256 bytes"),
+        ("issuer", 512, "is too long"),
+        ("audience", 512, "is too long"),
+        ("ciEnvironment", 512, "is too long"),
+    ] {
+        let of = |length: usize| read(&with(&[(field, json!("x".repeat(length)))]));
+        assert!(of(most).is_ok(), "`{field}` of {most} bytes");
+        let failure = of(most + 1).expect_err(field);
+        assert!(failure.text().contains(reason), "`{field}` of one byte more: {failure}");
+    }
+}
+
+#[test]
+fn a_refused_value_is_shown_as_far_as_it_is_short() {
+    for (length, shown) in [(64, "x".repeat(64)), (65, format!("{}…", "x".repeat(64)))] {
+        let failure = read(&with(&[("runner", json!("x".repeat(length)))])).expect_err("no runner");
+        let text = failure.text();
+        assert!(text.contains(&format!("is refused: `{shown}` must be")), "{length}: {text}");
+    }
 }
 
 #[test]
@@ -221,6 +249,12 @@ fn a_policy_says_in_one_line_what_it_permits() {
 }
 
 #[test]
+fn a_line_names_branches_and_tags_where_both_may_pull() {
+    let both = with(&[("allowedBranches", json!(["main"])), ("allowedTags", json!(["v*", "w*"]))]);
+    insta::assert_snapshot!(policy(&both).describe(), @"repo:acme/web may pull development and production from the branch main and the tags v* and w*; no forks");
+}
+
+#[test]
 fn a_line_shows_what_would_reorder_it() {
     let hidden = with(&[("allowedBranches", json!(["ma\u{202E}in"]))]);
     insta::assert_snapshot!(policy(&hidden).describe(), @r"repo:acme/web may pull development and production from the branch ma\u{202e}in; no forks");
@@ -248,6 +282,25 @@ fn what_is_broad_is_warned_of() {
     assert_eq!(count(&[main, ("reusableWorkflow", at(SHA))]), 0, "P20: a commit does not move");
     let fork = policy(&changed(gitlab(), &[("allowForks", json!(true))])).warnings();
     assert!(fork.iter().any(|warning| warning.contains("only a policy for every branch")), "{fork:?}");
+}
+
+#[test]
+fn nobody_is_warned_of_what_does_not_concern_them() {
+    let warnings = |body: &Value| policy(body).warnings();
+    let forks = ("allowForks", json!(true));
+    let main = ("allowedBranches", json!(["main"]));
+    let github = warnings(&with(&[main.clone(), forks.clone()]));
+    assert!(
+        github.len() == 1 && github[0].starts_with("forks are allowed: pull requests"),
+        "GitHub's forks come to a branch as well: {github:?}"
+    );
+    let broad = warnings(&changed(gitlab(), &[("allowedBranches", json!([])), forks]));
+    assert!(
+        !broad.iter().any(|warning| warning.contains("only a policy for every branch")),
+        "this is one for every branch: {broad:?}"
+    );
+    let push = warnings(&with(&[main, ("allowedEvents", json!(["push", "release"]))]));
+    assert_eq!(push, [""; 0], "these tell whose code runs");
 }
 
 #[test]

@@ -167,6 +167,8 @@ mod tests {
             "acme/ci/.github/workflows/r.yml@v1",
             "acme/ci/.github/workflows/r.yml@main",
             "acme/ci/.github/workflows/r.yml@refs/heads/",
+            "acme/ci/.github/workflows/r.yml@refs/heads/a b",
+            "acme/ci/.github/workflows/r.yml@refs/tags/v1\n",
             "acme/ci/.github/workflows/r.yml@refs/pull/1/merge",
             "acme/ci/.github/workflows/r.yml@0F1E2D3C4B5A69788796A5B4C3D2E1F001122334",
             "acme/ci/.github/workflows/r.yml@evil.yml@refs/tags/v1",

@@ -2,6 +2,8 @@
 
 use crate::support::claims::github;
 use crate::support::token::*;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lpm_core::json::JsonError;
 use lpm_core::token::{
     IssuerRules, KeyError, KeySet, KeySetError, MAX_KEY_SET, MAX_KEYS, TokenError, algorithm,
@@ -131,12 +133,19 @@ fn j28_an_elliptic_curve_key_off_its_curve_is_skipped() {
     key_set(std::slice::from_ref(&longer)).expect("P-384 is good");
     let bytes = |byte: u8, count: usize| json!(base64(vec![byte; count]));
     let change = |name: &str, value: &Value| with(good.clone(), name, value.clone());
+    // the same number, and so the same point, in another form
+    let padded = |name: &str| {
+        let number = URL_SAFE_NO_PAD.decode(good[name].as_str().unwrap()).unwrap();
+        change(name, &json!(base64([vec![0], number].concat())))
+    };
     for (case, jwk, expected) in [
         ("EC point off the curve", change("y", &other["y"]), KeyError::Point),
         ("EC point at infinity", with(change("x", &bytes(0, 32)), "y", bytes(0, 32)), KeyError::Point),
         ("EC point beyond the field", change("x", &bytes(0xFF, 32)), KeyError::Point),
         ("EC coordinate too short", change("x", &bytes(1, 31)), KeyError::Point),
         ("EC coordinate too long", change("x", &bytes(1, 33)), KeyError::Point),
+        ("EC x with a leading zero", padded("x"), KeyError::Point),
+        ("EC y with a leading zero", padded("y"), KeyError::Point),
         ("EC point of another curve", change("x", &longer["x"]), KeyError::Point),
         ("EC under another curve's name", change("crv", &json!("P-384")), KeyError::Point),
         ("secp256k1", with(on(Nid::SECP256K1, "secp256k1", 32), "use", json!("sig")), KeyError::Curve),
@@ -274,6 +283,9 @@ fn j29_a_document_without_a_usable_key_is_an_error() {
         assert!(matches!(error, Some(KeySetError::Json(JsonError::Syntax(_)))), "J29: {case}: {error:?}");
     }
     assert_eq!(key_set(&many(MAX_KEYS)).map(|set| set.len()), Ok(100), "J29: 100 keys");
+    let small = keys(&[KEY.jwk()]);
+    let largest = format!("{small}{}", " ".repeat(MAX_KEY_SET - small.len()));
+    assert_eq!(KeySet::parse(largest.as_bytes()).map(|set| set.len()), Ok(1), "J29: 100 KiB");
 }
 
 #[test]

@@ -34,6 +34,12 @@ fn j23_a_token_is_measured_before_anything_is_decoded() {
             TokenError::Base64 { part: "header" },
         ),
         (
+            "a header as long as 2049 bytes are in base64, and is none",
+            format!("{}.e30.AA", "!".repeat(2732)),
+            TokenError::Base64 { part: "header" },
+        ),
+        ("a character more", format!("{}.e30.AA", "!".repeat(2733)), TokenError::HeaderTooLarge),
+        (
             "a header of 3 KiB that is no base64",
             format!("{}.e30.AA", "!".repeat(3072)),
             TokenError::HeaderTooLarge,

@@ -60,6 +60,12 @@ fn p01_on_gitlab_the_full_name_must_say_what_the_short_one_and_its_type_say() {
             ("P1: a tag, every branch by []", tag(), branches(&[]), "tag_not_allowed"),
             ("P1: a tag, every branch by **", tag(), branches(&["**"]), "tag_not_allowed"),
             ("P1: a tag, its tag rule", tag(), tags(&["main"]), "granted"),
+            (
+                "P1: a tag whose path is another's",
+                changed(tag(), one("ref_path", "refs/tags/other")),
+                tags(&["**"]),
+                "ref_not_allowed",
+            ),
             ("P1: only the type says tag", one("ref_type", "tag"), tags(&["**"]), "ref_not_allowed"),
             ("P1: only the path says tag", path("refs/tags/main"), tags(&["**"]), "ref_not_allowed"),
             ("P1: the path of another branch", path("refs/heads/other"), branches(&[]), "ref_not_allowed"),

@@ -158,6 +158,27 @@ fn explain_shows_every_check_with_expected_and_actual() {
 }
 
 #[test]
+fn explain_names_an_alias_only_where_it_leads_somewhere_else() {
+    let actual = |asked: &str, config: Value| {
+        let aliased = changed(candidate(1, github_policy()), one("env_config", config));
+        let facts = facts(changed(facts_of(vec![aliased]), one("environment", asked)));
+        let rows = explain(&github().parse().unwrap(), &facts);
+        rows.iter().find(|row| row.check == "environment").unwrap().actual.clone()
+    };
+    let to = |name: &str, canonical: &str| one(name, one("canonical", canonical));
+    assert_eq!(actual("prod", to("prod", "production")), "prod (an alias of production)");
+    assert_eq!(actual("prod", to("prod", "prod")), "prod", "itself");
+    assert_eq!(actual("prod", to("prod", "")), "prod", "nothing");
+    assert_eq!(actual("prod", to("other", "production")), "prod", "somebody else's");
+    let hidden = "pr\u{202E}od";
+    assert_eq!(
+        actual(hidden, to(hidden, "production")),
+        r"pr\u{202e}od",
+        "a name that the audit shows otherwise"
+    );
+}
+
+#[test]
 fn explain_escapes_what_reorders_a_line() {
     let claims = github().with("ref", "refs/heads/a\u{202E}b\u{1B}c").parse().unwrap();
     let rows = explain(&claims, &facts(facts_of(vec![candidate(1, github_policy())])));

@@ -87,12 +87,18 @@ fn a_blob_is_known_by_its_bytes() {
 
 #[test]
 fn a_blob_may_have_ten_mebibytes_and_no_more() {
+    assert_eq!(vault::MAX_BLOB, 10 << 20);
     let of = |size: usize| blob(&[0; IV], &vec![0; size - IV]);
     assert!(vault::blob_sha256(&of(vault::MAX_BLOB)).is_ok());
     for size in [vault::MAX_BLOB + 1, vault::MAX_BLOB + 100] {
         assert_eq!(vault::blob_sha256(&of(size)).err(), Some(EnvelopeError::TooLarge));
         assert_eq!(vault::open_blob(&secret(&[1; KEY]), &of(size)).err(), Some(EnvelopeError::TooLarge));
     }
+    // As long as the largest and its punctuation could be, and no blob.
+    let unread = vault::MAX_BLOB.div_ceil(3) * 4 + 32;
+    let error = vault::blob_sha256(&"!".repeat(unread)).err();
+    assert!(matches!(error, Some(EnvelopeError::Form { field: "encryptedBlob", .. })), "{error:?}");
+    assert_eq!(vault::blob_sha256(&"!".repeat(unread + 1)).err(), Some(EnvelopeError::TooLarge));
     // Too long for any blob: refused unread.
     assert_eq!(vault::blob_sha256(&"!".repeat(15 << 20)).err(), Some(EnvelopeError::TooLarge));
     let key = secret(&[1; KEY]);
