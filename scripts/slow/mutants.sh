@@ -10,6 +10,8 @@
 # Debug information is what a build spends most of its time on.
 export CARGO_PROFILE_DEV_DEBUG=0
 output=$(target)/mutants
+# each copy of the tree builds into its own: in a common one they would wait for each other
+unset CARGO_TARGET_DIR
 cargo mutants --package lpm-core --jobs 2 --no-shuffle --output "$output" "$@" || code=$?
 outcomes=$output/mutants.out
 printf 'mutants: %s caught, %s timed out, %s unviable, %s survived\n' \
