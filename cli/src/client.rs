@@ -66,6 +66,35 @@ pub(crate) struct Request<'a> {
     pub retry: Retry,
 }
 
+impl<'a> Request<'a> {
+    /// Reads something.
+    pub(crate) fn read(path: &'a [&'a str], query: &'a [(&'a str, &'a str)], bearer: Bearer<'a>) -> Self {
+        Self { method: Method::GET, path, query, body: None, bearer, retry: Retry::Repeatable }
+    }
+
+    /// Changes something; it is sent once, because a second time may be another change.
+    pub(crate) fn change(
+        method: Method,
+        path: &'a [&'a str],
+        body: Option<Secret>,
+        bearer: Bearer<'a>,
+    ) -> Self {
+        Self { method, path, query: &[], body, bearer, retry: Retry::Unsent }
+    }
+
+    /// With these parameters.
+    pub(crate) fn with(mut self, query: &'a [(&'a str, &'a str)]) -> Self {
+        self.query = query;
+        self
+    }
+
+    /// Sent again as this allows.
+    pub(crate) fn retried(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+}
+
 /// Whose token goes along.
 #[derive(Clone, Copy)]
 pub(crate) enum Bearer<'a> {

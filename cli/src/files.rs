@@ -82,6 +82,14 @@ pub(crate) fn read_private(path: &Path) -> Result<Option<Secret>> {
     Ok(Some(Secret::new(std::mem::take(&mut *bytes))))
 }
 
+/// Deletes a file, where there is one.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("delete", path, &error)),
+        _ => Ok(()),
+    }
+}
+
 /// Makes a directory that only the owner may enter, with those above it.
 pub(crate) fn private_directory(path: &Path) -> Result<()> {
     let failed = |error: std::io::Error| Error::file("make the directory", path, &error);

@@ -5,13 +5,18 @@ mod ci_token;
 mod client;
 mod commands;
 mod credentials;
+mod declared;
 mod error;
 mod files;
+mod identity;
 mod keychain;
 mod local;
 mod login;
 mod output;
 mod project;
+mod published;
+mod recipients;
+mod rotation;
 mod run;
 mod wrapping_key;
 

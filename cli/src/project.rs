@@ -1,7 +1,8 @@
 //! The project: `lpm.json`, committed, shared with the published client, and nothing secret in it.
 //!
-//! Read: `vault` (the id), `vaultSync.personalVersion`, `env` (aliases), `envSchema`, `environments`, `name`.
-//! Ours: `vaultOwner` (the owner's uuid, sent with CI pulls) and `escrowKey` (the pinned fingerprint).
+//! Read: `vault` (the id), `vaultSync.personalVersion` and `.orgVersions`, `env` (aliases), `envSchema`,
+//! `environments`, `name`. Ours: `vaultOwner` (the owner's uuid, sent with CI pulls), `escrowKey` (the pinned
+//! fingerprint) and `ciEscrow` (whose copies of the vault `oidc allow` opened to CI).
 //! Everything else, the order of the fields and the indentation stay as they are.
 
 use crate::error::{Error, Result};
@@ -105,7 +106,7 @@ impl Project {
     /// Takes a new id; what belongs to the old one goes. The escrow key is the server's, so it stays.
     pub(crate) fn set_vault(&mut self, id: &str) {
         if self.vault() != Some(id) {
-            self.document.retain(|(key, _)| key != "vaultSync" && key != "vaultOwner");
+            self.document.retain(|(key, _)| !matches!(key.as_str(), "vaultSync" | "vaultOwner" | "ciEscrow"));
             set(&mut self.document, "vault", Value::String(id.to_owned()));
         }
     }
@@ -115,14 +116,65 @@ impl Project {
         set(&mut self.document, "vaultOwner", Value::String(owner.to_string()));
     }
 
+    /// Records the version of an org's vault that this checkout has seen.
+    pub(crate) fn set_org_version(&mut self, org: &str, version: i32) {
+        let mut sync = object(self.get("vaultSync"));
+        let mut versions =
+            object(sync.iter().find_map(|(key, value)| (key == "orgVersions").then_some(value)));
+        set(&mut versions, org, Value::Number(version.into()));
+        set(&mut sync, "orgVersions", Value::Object(versions));
+        set(&mut self.document, "vaultSync", Value::Object(sync));
+    }
+
     /// Records the version that this checkout has seen.
     pub(crate) fn set_version(&mut self, version: i32) {
-        let mut sync = match self.get("vaultSync") {
-            Some(Value::Object(sync)) => sync.clone(),
-            _ => Vec::new(),
-        };
+        let mut sync = object(self.get("vaultSync"));
         set(&mut sync, "personalVersion", Value::Number(version.into()));
         set(&mut self.document, "vaultSync", Value::Object(sync));
+    }
+
+    /// Whether `oidc allow` opened the own copy of the vault, or an org's, to CI.
+    ///
+    /// Beside the pinned key, which is the server's for every vault: without this a server alone could have the
+    /// key of a vault that nobody opened sent to it.
+    pub(crate) fn is_open_to_ci(&self, org: Option<&str>) -> bool {
+        let opened = self.get("ciEscrow");
+        match org {
+            None => opened.and_then(|opened| opened.get("personal")).and_then(Value::as_bool) == Some(true),
+            Some(org) => {
+                let orgs = opened.and_then(|opened| opened.get("orgs")).and_then(Value::as_array);
+                orgs.unwrap_or_default().iter().any(|name| name.as_str() == Some(org))
+            }
+        }
+    }
+
+    /// Records that the own copy of the vault, or an org's, is open to CI, or not any more.
+    pub(crate) fn set_open_to_ci(&mut self, org: Option<&str>, open: bool) {
+        let mut opened = object(self.get("ciEscrow"));
+        match org {
+            None => set(&mut opened, "personal", Value::Bool(open)),
+            Some(org) => {
+                let old = opened.iter().find_map(|(key, value)| (key == "orgs").then_some(value));
+                let mut orgs = old.and_then(Value::as_array).unwrap_or_default().to_vec();
+                orgs.retain(|name| name.as_str() != Some(org));
+                if open {
+                    orgs.push(Value::String(org.to_owned()));
+                }
+                set(&mut opened, "orgs", Value::Array(orgs));
+            }
+        }
+        set(&mut self.document, "ciEscrow", Value::Object(opened));
+    }
+
+    /// What each variable is for, as `envSchema` declares it: with or without its `vars`.
+    pub(crate) fn declared(&self) -> Option<&[(String, Value)]> {
+        let declared = self.get("envSchema")?;
+        declared.get("vars").and_then(Value::as_object).or_else(|| declared.as_object())
+    }
+
+    /// The directory of `lpm.json`.
+    pub(crate) fn directory(&self) -> &Path {
+        self.file.parent().unwrap_or(Path::new("."))
     }
 
     /// Pins the escrow key.
@@ -192,6 +244,11 @@ fn described(alias: &Value) -> Option<Value> {
     let mut object = vec![("canonical".to_owned(), Value::String(of_alias(alias)?))];
     object.extend(file_of(alias).map(|file| ("file".to_owned(), Value::String(file.to_owned()))));
     Some(Value::Object(object))
+}
+
+/// The members of an object; none where there is no object.
+fn object(value: Option<&Value>) -> Vec<(String, Value)> {
+    value.and_then(Value::as_object).unwrap_or_default().to_vec()
 }
 
 fn set(members: &mut Vec<(String, Value)>, name: &str, value: Value) {

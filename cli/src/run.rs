@@ -2,7 +2,8 @@
 
 use crate::args::{Args, CiCommand, Command, EnvCommand, OidcCommand, without_words};
 use crate::commands::{
-    Session, account, allow, ci_pull, ci_setup, local, login, logout, oidc, run_command, sessions, sync,
+    Session, account, allow, check, ci_pull, ci_setup, diff, local, login, logout, oidc, org, org_sync,
+    remote, restore, rotate_key, run_command, sessions, sync,
 };
 use crate::error::{Error, Result};
 use crate::output;
@@ -37,6 +38,7 @@ fn execute(args: Args) -> Result<u8> {
         Command::TokenRotate => done(account::rotate(&session)),
         Command::Sessions(args) => done(sessions::sessions(&session, args.command)),
         Command::Env(command) => env(&mut session, command),
+        Command::Org(command) => done(org::run(&session, command)),
         Command::Ci(CiCommand::Setup(args)) => done(ci_setup::setup(&session, &args)),
         Command::Use(_) => Err(Error::usage("`lpm use vars` is another spelling of `lpm env`")),
     }
@@ -54,7 +56,14 @@ fn env(session: &mut Session, command: EnvCommand) -> Result<u8> {
         EnvCommand::Push(args) => sync::push(session, &args),
         EnvCommand::Pull(args) if args.oidc => ci_pull::pull(session, &args),
         EnvCommand::Pull(args) => sync::pull(session, &args),
-        EnvCommand::Log(args) => sync::log(session, &args),
+        EnvCommand::Share(args) => org_sync::share(session, &args),
+        EnvCommand::Diff(args) => return diff::diff(session, &args),
+        EnvCommand::Restore(args) => restore::restore(session, &args),
+        EnvCommand::RotateKey(args) => rotate_key::rotate(session, &args),
+        EnvCommand::Check(args) => return check::check(session, &args),
+        EnvCommand::Example(args) => check::example(session, &args),
+        EnvCommand::ListRemote(args) => remote::list(session, &args),
+        EnvCommand::Log(args) => remote::log(session, &args),
         EnvCommand::Run(args) => return run_command::run(session, &args),
         EnvCommand::Oidc(command) => return policies(session, command),
     }

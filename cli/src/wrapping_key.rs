@@ -68,13 +68,28 @@ pub(crate) fn find_or_make(directory: &Path, keychain: Keychain) -> Result<Secre
     find(directory, keychain)?.ok_or_else(|| Error::failure("the vault key has vanished"))
 }
 
+/// Puts the key in the file `next`, one of the same directory, in the place of the present one; the file is gone
+/// then. Interrupted, both are there, and it can be done again.
+pub(crate) fn replace(directory: &Path, keychain: Keychain, next: &Path) -> Result<()> {
+    let failed = |error: std::io::Error| Error::file("write", &file(directory), &error);
+    if file(directory).exists() {
+        return std::fs::rename(next, file(directory)).map_err(failed);
+    }
+    let Some(key) = in_file(next)? else { return Ok(()) };
+    if !keychain.put(ITEM, &Secret::from(hex::encode(key.expose())))? {
+        return Err(out_of_reach("which cannot be asked now"));
+    }
+    files::remove(next)
+}
+
 fn out_of_reach(why: &str) -> Error {
     Error::failure(format!("this machine's vault key is in its keychain, {why}")).hint(
         "run it in the desktop's session, without LPM_KEYCHAIN=off; if that keychain is gone for good, delete ~/.lpm/.vault-key-in-keychain",
     )
 }
 
-fn in_file(path: &Path) -> Result<Option<Secret>> {
+/// The key in a file.
+pub(crate) fn in_file(path: &Path) -> Result<Option<Secret>> {
     let Some(text) = files::read_private(path)? else { return Ok(None) };
     parse(text.expose(), &format!("`{}`", path.display())).map(Some)
 }

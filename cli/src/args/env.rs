@@ -1,6 +1,6 @@
 //! `lpm env …`.
 
-use super::OidcCommand;
+use super::{DiffArgs, ExampleArgs, OidcCommand, RestoreArgs, RotateKeyArgs};
 use clap::{Args, Subcommand};
 use lpm_core::dotenv::Format;
 
@@ -48,10 +48,23 @@ Examples:
         after_help = "Examples:\n  lpm env push\n  lpm env push --force        replaces a version that this machine has not seen"
     )]
     Push(PushArgs),
+    /// Encrypt the vault for the members of an org and upload it
+    #[command(after_help = "\
+Examples:
+  lpm env share --org=acme                         asks about keys that it has not seen before
+  lpm env share --org=acme --yes --json            in scripts
+  lpm env pull --org=acme                          how the other members get it
+
+Every member with a registered key gets the vault's key, wrapped for theirs; one who has none registers it
+with `lpm env pull --org=acme`. New and changed fingerprints are shown: compare them with the members, not
+by way of the server. The org's vault and your own (`lpm env push`) count their versions apart.")]
+    Share(ShareArgs),
     /// Download the vault, or in CI one environment of it (--oidc)
     #[command(after_help = "\
 Examples:
   lpm env pull                                     replaces the variables on this machine
+  lpm env pull --org=acme                          adds the org's: per environment and variable, its value wins
+  lpm env pull --org=acme --replace                only what the org has stays
   lpm env pull --accept-legacy-key                 once, for a vault that a very old client pushed
   lpm env pull --oidc --env=production --output=.env
                                                    in CI: the job's identity is the credential
@@ -71,8 +84,55 @@ Examples:
 
 The command's exit code is passed on.")]
     Run(RunArgs),
+    /// Show what is different between this machine and the server, by name
+    #[command(after_help = "\
+Examples:
+  lpm env diff                                     + only here, ~ another value, - only on the server
+  lpm env diff --org=acme --env=production
+  lpm env diff --exit-code >/dev/null || lpm env push
+
+Values are shown with --show-values only.")]
+    Diff(DiffArgs),
+    /// Bring back a version that the server has kept, or list those
+    #[command(after_help = "\
+Examples:
+  lpm env restore                                  lists the versions
+  lpm env restore 12                               asks, then makes version 12 the newest one
+  lpm env restore 12 --org=acme --yes
+
+The variables on this machine stay as they are until `lpm env pull`. A version that this machine cannot open
+is not kept: what was there before comes back.")]
+    Restore(RestoreArgs),
+    /// Replace this machine's vault key, and encrypt everything anew
+    #[command(after_help = "\
+Examples:
+  lpm env rotate-key                               asks first
+  lpm env rotate-key --yes --json
+
+Every vault of yours that this machine's key opens gets a new key of its own and is pushed under the new vault
+key; escrows for CI are renewed where the escrow key was accepted before. Vaults under other machines' keys
+are named and left as they are. Interrupted, it goes on when it is run again. Orgs' vaults are not concerned:
+`lpm env share` makes a new key every time.")]
+    RotateKey(RotateKeyArgs),
+    /// Check variables against what `envSchema` of lpm.json declares
+    #[command(after_help = "\
+Examples:
+  lpm env check                                    every environment on this machine
+  lpm env check --env=production --json
+
+Checked are required, format (url, port, email, boolean, integer, hostname, ip), enum and pattern; an empty
+value counts as absent. Exit code 1 where something is wrong. Values are never shown.")]
+    Check(EnvironmentArg),
+    /// Write a .env.example from what `envSchema` of lpm.json declares
+    #[command(after_help = "Examples:\n  lpm env example\n  lpm env example --output=-")]
+    Example(ExampleArgs),
+    /// List the vaults that the server has for you, or for an org
+    #[command(after_help = "Examples:\n  lpm env list-remote\n  lpm env list-remote --org=acme --json")]
+    ListRemote(OrgArg),
     /// Show who did what with the vault
-    #[command(after_help = "Examples:\n  lpm env log\n  lpm env log --all --json")]
+    #[command(
+        after_help = "Examples:\n  lpm env log\n  lpm env log --all --json\n  lpm env log --org=acme      for owners, admins and maintainers"
+    )]
     Log(LogArgs),
     /// Take a new vault id, where the present one belongs to someone else
     #[command(
@@ -180,6 +240,40 @@ pub(crate) struct PushArgs {
     /// Replace whatever version the server has
     #[arg(long)]
     pub force: bool,
+    #[command(flatten)]
+    pub escrow_key: EscrowKeyArg,
+}
+
+/// Whose copy of the vault.
+#[derive(Args, Clone)]
+pub(crate) struct OrgArg {
+    /// The org, in place of yourself
+    #[arg(long, value_name = "ORG")]
+    pub org: Option<String>,
+}
+
+/// Which escrow key is the server's.
+#[derive(Args, Clone)]
+pub(crate) struct EscrowKeyArg {
+    /// Accept this escrow key in place of the one that lpm.json has pinned
+    #[arg(long, env = "LPM_ACCEPT_ESCROW_KEY", value_name = "FINGERPRINT", hide_env_values = true)]
+    pub accept_escrow_key: Option<String>,
+}
+
+/// `lpm env share`.
+#[derive(Args)]
+pub(crate) struct ShareArgs {
+    /// The org whose members get the vault
+    #[arg(long, value_name = "ORG")]
+    pub org: String,
+    /// Replace whatever version the org has
+    #[arg(long)]
+    pub force: bool,
+    /// Agree to new and changed keys beforehand
+    #[arg(long)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub escrow_key: EscrowKeyArg,
 }
 
 /// `lpm env pull`.
@@ -195,6 +289,12 @@ pub(crate) struct PullArgs {
     /// Replace this machine's variables even by an empty vault, or where they cannot be read
     #[arg(long)]
     pub force: bool,
+    /// Pull the copy that was shared with this org; its variables are added to this machine's
+    #[arg(long, value_name = "ORG", conflicts_with = "oidc")]
+    pub org: Option<String>,
+    /// With --org: delete what the org's copy does not have
+    #[arg(long, requires = "org")]
+    pub replace: bool,
     /// Accept a vault sealed under the old key, which anybody with the account's token can make
     #[arg(long)]
     pub accept_legacy_key: bool,
@@ -221,6 +321,8 @@ pub(crate) struct LogArgs {
     /// Everything, not only the last 50 entries
     #[arg(long)]
     pub all: bool,
+    #[command(flatten)]
+    pub org: OrgArg,
 }
 
 fn parse_format(name: &str) -> Result<Format, String> {

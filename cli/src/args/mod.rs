@@ -5,15 +5,21 @@ mod ci;
 mod env;
 mod mistake;
 mod oidc;
+mod org;
+mod vault;
 
 pub(crate) use account::{EndArgs, LoginArgs, LogoutArgs, SessionsArgs, SessionsCommand};
 pub(crate) use ci::{CiCommand, SetupArgs, System};
 pub(crate) use env::{
-    DeleteArgs, EnvCommand, EnvironmentArg, ExportArgs, GetArgs, ImportArgs, LogArgs, OutputArgs, PullArgs,
-    PushArgs, RunArgs, SetArgs,
+    DeleteArgs, EnvCommand, EnvironmentArg, EscrowKeyArg, ExportArgs, GetArgs, ImportArgs, LogArgs, OrgArg,
+    OutputArgs, PullArgs, PushArgs, RunArgs, SetArgs, ShareArgs,
 };
 pub(crate) use mistake::without_words;
 pub(crate) use oidc::{AllowArgs, ExplainArgs, OidcCommand, RepinArgs};
+pub(crate) use org::{
+    InviteArgs, MemberArgs, OptionalOrg, OrgCommand, OrgName, RemoveArgs, RoleArgs, SharingArgs,
+};
+pub(crate) use vault::{DiffArgs, ExampleArgs, RestoreArgs, RotateKeyArgs};
 
 #[cfg(test)]
 pub(crate) use env::AllowNameArg;
@@ -128,6 +134,9 @@ Examples:
     /// Environment variables: set, push, pull, run, and who may pull them in CI
     #[command(subcommand, subcommand_required = true)]
     Env(EnvCommand),
+    /// Organisations: members, invitations, who may share vaults
+    #[command(subcommand, subcommand_required = true)]
+    Org(OrgCommand),
     /// Continuous integration: the workflow that pulls an environment
     #[command(subcommand, subcommand_required = true)]
     Ci(CiCommand),

@@ -1,6 +1,6 @@
 //! `lpm env oidc …`.
 
-use super::EnvironmentArg;
+use super::{EnvironmentArg, EscrowKeyArg};
 use clap::{ArgGroup, Args, Subcommand};
 
 /// What can be done with the policies of a vault.
@@ -111,9 +111,8 @@ pub(crate) struct AllowArgs {
     /// The project's numeric id, if known; else the first pull pins it
     #[arg(long, value_name = "ID")]
     pub project_id: Option<String>,
-    /// Accept this escrow key in place of the one that lpm.json has pinned
-    #[arg(long, env = "LPM_ACCEPT_ESCROW_KEY", value_name = "FINGERPRINT", hide_env_values = true)]
-    pub accept_escrow_key: Option<String>,
+    #[command(flatten)]
+    pub escrow_key: EscrowKeyArg,
 }
 
 /// `lpm env oidc revoke`.

@@ -5,6 +5,13 @@ use clap::CommandFactory;
 const WITHOUT_VARIABLE: &[&str] = &[
     "all",
     "replace",
+    "org",
+    "yes",
+    "show-values",
+    "exit-code",
+    "forget-unreachable",
+    "revoke-policies",
+    "role",
     "force",
     "accept-legacy-key",
     "repo",

@@ -3,25 +3,22 @@
 //! What can be refused is refused before anything is created: the policy itself, this machine's key, the
 //! server's escrow key.
 
+use super::copy::{encode, fetch, key_of_copy};
+use super::escrow::{self, EscrowKey, check_fingerprint};
 use super::local::done;
 use super::oidc::subject;
-use super::sync::{encode, fetch, key_of_copy};
 use super::{Session, check_environment, wait_for};
 use crate::args::AllowArgs;
 use crate::client::{Bearer, Client, Request, Retry};
 use crate::error::{Error, Result};
 use crate::local::library;
 use crate::output::{self, note, printable, warn};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use lpm_core::claims::Provider;
 use lpm_core::envelope::escrow::{EscrowKind, seal_escrow_random};
-use lpm_core::envelope::fingerprint;
-use lpm_core::envelope::keyring::KeyId;
-use lpm_core::failure::{Code, Failure, exit};
+use lpm_core::failure::{Code, Failure};
 use lpm_core::policy::Policy;
 use lpm_core::secret::Secret;
-use lpm_core::wire::{EscrowKeyReply, EscrowRequest};
+use lpm_core::wire::EscrowRequest;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -35,10 +32,10 @@ pub(crate) fn allow(session: &mut Session, args: &AllowArgs) -> Result<()> {
     let wrapping_key = session.home()?.wrapping_key()?;
 
     let made = wait_for(async {
-        check_key(&client, &token, &id, wrapping_key.as_ref()).await?;
-        let escrow_key = escrow_key(&client, &token).await?;
+        check_key(&client, &token, &id, wrapping_key.as_slice()).await?;
+        let escrow_key = escrow::status(&client, &token, &id, None).await?.key;
         let pinned = session.project.escrow_key().filter(|_| session.is_projects(&id));
-        check_fingerprint(&escrow_key.fingerprint, pinned, args.accept_escrow_key.as_deref())?;
+        check_fingerprint(&escrow_key.fingerprint, pinned, args.escrow_key.accept_escrow_key.as_deref())?;
         let wrapping_key = match wrapping_key {
             Some(key) => key,
             None => session.home()?.wrapping_key_or_new()?,
@@ -143,7 +140,7 @@ fn post<'a>(path: &'a [&'a str], body: Secret, token: &'a Secret) -> Request<'a>
 }
 
 /// Refuses when this machine's key does not open what the server has: CI could not open it either.
-async fn check_key(client: &Client, token: &Secret, id: &str, wrapping_key: Option<&Secret>) -> Result<()> {
+async fn check_key(client: &Client, token: &Secret, id: &str, wrapping_keys: &[Secret]) -> Result<()> {
     let reply = match fetch(client, token, id).await {
         Ok(reply) => reply,
         Err(error) => {
@@ -156,55 +153,7 @@ async fn check_key(client: &Client, token: &Secret, id: &str, wrapping_key: Opti
             };
         }
     };
-    key_of_copy(&reply, wrapping_key, token, false).map(drop)
-}
-
-/// The server's escrow key.
-struct EscrowKey {
-    id: KeyId,
-    public: [u8; 32],
-    /// Computed here, not taken from the server's words.
-    fingerprint: String,
-}
-
-async fn escrow_key(client: &Client, token: &Secret) -> Result<EscrowKey> {
-    let request = Request {
-        method: Method::GET,
-        path: &["api", "vault", "oidc", "escrow-key"],
-        query: &[],
-        body: None,
-        bearer: Bearer::Account(token),
-        retry: Retry::Repeatable,
-    };
-    let reply: EscrowKeyReply = client.send(&request).await?;
-    read_escrow_key(&reply)
-        .ok_or_else(|| Error::failure("the server's escrow key is not an X25519 key with an id"))
-}
-
-fn read_escrow_key(reply: &EscrowKeyReply) -> Option<EscrowKey> {
-    let public: [u8; 32] = STANDARD.decode(&reply.public_key).ok()?.try_into().ok()?;
-    let fingerprint = fingerprint(&public);
-    (fingerprint == reply.fingerprint).then_some(EscrowKey {
-        id: KeyId::parse(&reply.key_id)?,
-        public,
-        fingerprint,
-    })
-}
-
-/// Whether the server's escrow key is the one that this project trusts.
-fn check_fingerprint(shown: &str, pinned: Option<&str>, accepted: Option<&str>) -> Result<()> {
-    let (known, source) = match (accepted, pinned) {
-        // Whoever takes the flag for the place of a key has put a secret there.
-        (Some(accepted), _) => (accepted.trim(), "`--accept-escrow-key` names another".to_owned()),
-        (None, Some(pinned)) => (pinned, format!("lpm.json has pinned {}", printable(pinned))),
-        (None, None) => return Ok(()),
-    };
-    if known == shown {
-        return Ok(());
-    }
-    let message = format!("the server's escrow key is {shown}, but {source}");
-    let hint = format!("ask whoever runs the server; if they changed it: `--accept-escrow-key={shown}`");
-    Err(Error::answered(message, Some("escrow_key_changed".to_owned()), exit::DENIED).hint(hint))
+    key_of_copy(&reply, wrapping_keys, token, false).map(drop)
 }
 
 /// Keeps in `lpm.json` whose vault it is now known to be, and which escrow key was accepted.
@@ -241,58 +190,4 @@ fn show(session: &Session, id: &str, made: &Made) -> Result<()> {
     output::line(format!("Vault {} now permits:", printable(id)))?;
     let permits = made.policy["permits"].as_array().into_iter().flatten().filter_map(Value::as_str);
     permits.into_iter().try_for_each(|line| output::line(format!("  {}", printable(line))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SHOWN: &str = "SHA256:new";
-
-    #[test]
-    fn a_first_key_is_accepted_and_a_known_one_stays() {
-        assert!(check_fingerprint(SHOWN, None, None).is_ok());
-        assert!(check_fingerprint(SHOWN, Some(SHOWN), None).is_ok());
-        assert!(check_fingerprint(SHOWN, Some("SHA256:old"), Some(SHOWN)).is_ok());
-        assert!(check_fingerprint(SHOWN, None, Some(" SHA256:new ")).is_ok());
-    }
-
-    #[test]
-    fn another_key_is_refused_with_both_fingerprints() {
-        for (pinned, accepted) in [
-            (Some("SHA256:old"), None),
-            (Some(SHOWN), Some("SHA256:old")),
-            (None, Some("SHA256:old")),
-            (Some("SHA256:NEW"), None),
-            (Some(""), None),
-            (None, Some("")),
-        ] {
-            let error = check_fingerprint(SHOWN, pinned, accepted).expect_err("it is another key");
-            assert_eq!(error.exit_code(), exit::DENIED);
-            assert!(error.lines().join("; ").contains("--accept-escrow-key=SHA256:new"));
-        }
-    }
-
-    #[test]
-    fn the_fingerprint_is_computed_from_the_key() {
-        let public = [7; 32];
-        let reply = |key: &str, fingerprint: String| EscrowKeyReply {
-            key_id: "k1".into(),
-            public_key: key.into(),
-            fingerprint,
-            escrow: None,
-            legacy_clients: None,
-        };
-        let encoded = STANDARD.encode(public);
-        assert!(read_escrow_key(&reply(&encoded, fingerprint(&public))).is_some());
-        assert!(
-            read_escrow_key(&reply(&encoded, fingerprint(&[8; 32]))).is_none(),
-            "another key's fingerprint"
-        );
-        assert!(read_escrow_key(&reply(&STANDARD.encode([7; 31]), fingerprint(&public))).is_none());
-        assert!(read_escrow_key(&reply("no base64", fingerprint(&public))).is_none());
-        let mut nameless = reply(&encoded, fingerprint(&public));
-        nameless.key_id = "a b".into();
-        assert!(read_escrow_key(&nameless).is_none());
-    }
 }

@@ -1,6 +1,6 @@
 //! `lpm env pull --oidc`: one environment for a CI job, with the job's identity as its only credential.
 
-use super::sync::encode;
+use super::copy::encode;
 use super::{Session, wait_for};
 use crate::args::{EnvironmentArg, PullArgs};
 use crate::ci_token::Source;

@@ -316,12 +316,15 @@ impl Changes {
     }
 
     /// The same over all environments.
-    pub(crate) fn of_vault(old: &Environments, new: &Environments) -> Self {
+    pub(crate) fn of_vault(old: &Environments, new: &Environments, replace: bool) -> Self {
         let nothing = Vars::new();
         let names: std::collections::BTreeSet<_> = old.0.keys().chain(new.0.keys()).collect();
         names.into_iter().fold(Self::default(), |sum, name| {
-            let part =
-                Self::between(old.0.get(name).unwrap_or(&nothing), new.0.get(name).unwrap_or(&nothing), true);
+            let part = Self::between(
+                old.0.get(name).unwrap_or(&nothing),
+                new.0.get(name).unwrap_or(&nothing),
+                replace,
+            );
             Self {
                 added: sum.added + part.added,
                 changed: sum.changed + part.changed,

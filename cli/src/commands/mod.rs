@@ -2,12 +2,22 @@
 
 pub(crate) mod account;
 pub(crate) mod allow;
+pub(crate) mod check;
 pub(crate) mod ci_pull;
 pub(crate) mod ci_setup;
+mod copy;
+pub(crate) mod diff;
+mod escrow;
 pub(crate) mod local;
 pub(crate) mod login;
 pub(crate) mod logout;
+mod members;
 pub(crate) mod oidc;
+pub(crate) mod org;
+pub(crate) mod org_sync;
+pub(crate) mod remote;
+pub(crate) mod restore;
+pub(crate) mod rotate_key;
 pub(crate) mod run_command;
 pub(crate) mod sessions;
 pub(crate) mod sync;
@@ -22,6 +32,7 @@ use crate::project::Project;
 use lpm_core::environment::DEFAULT;
 use lpm_core::secret::Secret;
 use std::future::Future;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -174,6 +185,37 @@ pub(crate) fn check_environment(name: &str, what: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::usage(format!("{what} is no environment's name: 1 to 64 of `A-Z a-z 0-9 . _ -`")))
+}
+
+/// An org's slug, refused where it cannot be one: what was typed in its place may be a secret.
+pub(crate) fn check_org(slug: &str) -> Result<&str> {
+    if is_environment(slug) {
+        return Ok(slug);
+    }
+    Err(Error::usage("that is no org's name: 1 to 64 of `A-Z a-z 0-9 . _ -`"))
+}
+
+/// Asks before something that cannot be taken back; `yes` is the flag that says so beforehand.
+pub(crate) fn confirm(question: &str, yes: bool) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    let mut stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(Error::usage(
+            "this is asked about first, and standard input is no terminal, so nothing was done",
+        )
+        .hint("`--yes` agrees beforehand"));
+    }
+    let mut answer = String::new();
+    // Nobody to ask when standard error is closed.
+    let asked = write!(std::io::stderr(), "lpm: {question} [y/N] ").and_then(|()| std::io::stderr().flush());
+    let read = asked
+        .and_then(|()| std::io::BufRead::read_line(&mut std::io::BufReader::new(&mut stdin), &mut answer));
+    match read.map(|_| answer.trim().to_ascii_lowercase()).as_deref() {
+        Ok("y" | "yes") => Ok(()),
+        _ => Err(Error::failure("not confirmed, so nothing was done")),
+    }
 }
 
 /// Runs what waits for the network, on this thread.

@@ -1,7 +1,7 @@
 //! `lpm env oidc list`, `revoke`, `disable`, `repin` and `explain`.
 
+use super::copy::encode;
 use super::local::done;
-use super::sync::encode;
 use super::{Session, wait_for};
 use crate::args::{ExplainArgs, RepinArgs};
 use crate::ci_token::Source;

@@ -1,15 +1,12 @@
 //! `oidc allow`: everything that can be refused is refused before anything is made.
 
-use crate::support::gateway::{ME, WRAPPING_KEY, developer, pulled, refusal};
+use crate::support::gateway::{
+    ME, WRAPPING_KEY, developer, escrow_fingerprint, escrow_key, escrow_keys, pulled, refusal,
+};
 use crate::support::server::{Reply, Server};
 use lpm_core::envelope::escrow::{EscrowKind, open_sealed_escrow};
 use lpm_core::envelope::fingerprint;
-use lpm_core::envelope::keyring::{EscrowKey, KeyId};
 use serde_json::json;
-
-fn escrow_key() -> EscrowKey {
-    EscrowKey::derive(KeyId::parse("k1"), &[5; 32]).expect("a key")
-}
 
 /// A gateway for `allow`; `deviates` answers first.
 fn gateway(deviates: impl Fn(&str) -> Option<Reply> + Send + 'static) -> Server {
@@ -19,15 +16,7 @@ fn gateway(deviates: impl Fn(&str) -> Option<Reply> + Send + 'static) -> Server 
         }
         match request.line.as_str() {
             "GET /api/vaults/v%2F1/sync" => pulled(),
-            "GET /api/vault/oidc/escrow-key" => {
-                let key = escrow_key();
-                let public = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, key.public());
-                Reply::new(
-                    200,
-                    json!({"keyId": "k1", "publicKey": public, "fingerprint": fingerprint(key.public())})
-                        .to_string(),
-                )
-            }
+            line if line == READS[1] => escrow_key("off"),
             "POST /api/vault/oidc/policies" => {
                 let body = json!({"success": true, "id": "p-1", "owner": ME, "warnings": ["broad"], "permits": ["acme/web may pull production"]});
                 Reply::new(201, body.to_string())
@@ -41,7 +30,7 @@ fn gateway(deviates: impl Fn(&str) -> Option<Reply> + Send + 'static) -> Server 
 }
 
 const ALLOW: &str = "env oidc allow --repo=acme/web --branch=main --env=prod";
-const READS: [&str; 2] = ["GET /api/vaults/v%2F1/sync", "GET /api/vault/oidc/escrow-key"];
+const READS: [&str; 2] = ["GET /api/vaults/v%2F1/sync", "GET /api/vault/oidc/escrow-key?vaultId=v%2F1"];
 
 #[test]
 fn allow_checks_first_then_makes_the_policy_and_seals_the_key() {
@@ -51,7 +40,7 @@ fn allow_checks_first_then_makes_the_policy_and_seals_the_key() {
         .lpm(ALLOW)
         .prints("Vault v/1 now permits:\n  acme/web may pull production\n")
         .hides(WRAPPING_KEY);
-    let shown = fingerprint(escrow_key().public());
+    let shown = escrow_fingerprint();
     assert!(run.stderr.contains(&shown) && run.stderr.contains("lpm: warning: broad"), "{}", run.stderr);
     assert_eq!(
         server.lines(),
@@ -68,7 +57,7 @@ fn allow_checks_first_then_makes_the_policy_and_seals_the_key() {
     assert_eq!(sealed.get("wrappingKeyHex"), None);
     let sealed = sealed["sealed"].as_str().expect("it is sealed").to_owned();
     let opened =
-        open_sealed_escrow(&escrow_key(), EscrowKind::Wrapping, "v/1", None, &sealed).expect("it opens");
+        open_sealed_escrow(&escrow_keys(), EscrowKind::Wrapping, "v/1", None, &sealed).expect("it opens");
     assert_eq!(hex::encode(opened.expose()), WRAPPING_KEY);
     assert!(requests.iter().all(|request| !request.body.contains(WRAPPING_KEY)));
     assert_eq!(
@@ -154,7 +143,7 @@ fn another_escrow_key_makes_no_policy_unless_it_is_accepted() {
     let server = gateway(|_| None);
     let machine = developer(&server);
     machine.write("lpm.json", r#"{"vault":"v/1","escrowKey":"SHA256:old"}"#);
-    let shown = fingerprint(escrow_key().public());
+    let shown = escrow_fingerprint();
     let run = machine.lpm(ALLOW).refused(3, "lpm.json has pinned SHA256:old");
     assert!(run.stderr.contains(&format!("--accept-escrow-key={shown}")), "{}", run.stderr);
     machine
@@ -169,7 +158,7 @@ fn another_escrow_key_makes_no_policy_unless_it_is_accepted() {
 #[test]
 fn a_server_that_lies_about_its_fingerprint_is_refused() {
     let server = gateway(|line| {
-        let body = json!({"keyId": "k1", "publicKey": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "fingerprint": fingerprint(escrow_key().public())});
+        let body = json!({"keyId": "k1", "publicKey": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "fingerprint": escrow_fingerprint()});
         (line == READS[1]).then(|| Reply::new(200, body.to_string()))
     });
     developer(&server).lpm(ALLOW).refused(1, "the server's escrow key is not an X25519 key");

@@ -14,7 +14,7 @@ use std::sync::Mutex;
 /// A gateway that keeps what is pushed, by the rules of versions.
 fn gateway() -> Server {
     let kept = Mutex::new((0, Value::Null));
-    Server::new(move |request: &Request, _| {
+    Server::closed_to_ci(move |request: &Request, _| {
         let mut kept = kept.lock().expect("nobody panics with it");
         let (version, copy) = &mut *kept;
         match request.line.as_str() {
@@ -137,7 +137,7 @@ fn no_variable_accepts_the_old_key() {
 }
 
 #[test]
-fn the_old_key_is_accepted_by_its_flag_and_ended_by_a_push() {
+fn the_old_key_is_accepted_by_its_flag_and_replaced_at_once() {
     for without_key in [false, true] {
         let server = gateway();
         let old = thief(&server);
@@ -147,17 +147,44 @@ fn the_old_key_is_accepted_by_its_flag_and_ended_by_a_push() {
             machine.remove_key();
         }
         let run = machine.lpm("env pull --accept-legacy-key").ok();
-        assert!(
-            run.stderr.contains("lpm: warning: the vault is encrypted under the old key")
-                && run.stderr.contains("`lpm env push` ends that"),
-            "{}",
-            run.stderr
+        assert!(run.stderr.contains("version 2 is under this machine's"), "{}", run.stderr);
+        let pushed = server.requests().pop().expect("there are some").json();
+        assert_eq!(
+            (&pushed["expectedVersion"], pushed.get("name")),
+            (&json!(1), None),
+            "nobody's push is replaced"
         );
         machine.lpm("env get API_KEY --env=production").prints("ATTACKER\n");
+        assert_eq!(machine.lpm_json()["vaultSync"]["personalVersion"], json!(2));
         machine.lpm("env push").ok();
         let run = machine.lpm("env pull").ok();
         assert!(!run.stderr.contains("warning"), "{}", run.stderr);
     }
+}
+
+#[test]
+fn what_was_accepted_stays_where_it_cannot_be_replaced() {
+    let (server, _) = forged();
+    let kept = server.requests();
+    let copy = kept.iter().rfind(|request| request.line.starts_with("POST")).expect("it was pushed").json();
+    let server = Server::closed_to_ci(move |request, _| {
+        if request.line.starts_with("POST") {
+            return refusal(409, "version_conflict", "the server has another version");
+        }
+        let body = json!({"vaultId": "v/1", "encryptedBlob": copy["encryptedBlob"], "wrappedKey": copy["wrappedKey"],
+                          "version": 4, "owner": ME});
+        Reply::new(200, body.to_string()).signed(TOKEN)
+    });
+    let machine = developer(&server);
+    let run = machine.lpm("env pull --accept-legacy-key").ok();
+    assert!(
+        run.stderr.contains("lpm: warning: the vault is still encrypted under the old key")
+            && run.stderr.contains("the server has another version"),
+        "{}",
+        run.stderr
+    );
+    machine.lpm("env get API_KEY --env=production").prints("ATTACKER\n");
+    assert_eq!(machine.lpm_json()["vaultSync"]["personalVersion"], json!(4));
 }
 
 #[test]

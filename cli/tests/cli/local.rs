@@ -72,7 +72,7 @@ fn nothing_lies_in_the_clear_and_nothing_is_open_to_others() {
             assert!(!text.contains("sk-live") && !text.contains("API_KEY") && !text.contains("production"));
         }
     }
-    assert_eq!(files, 3, "the key, the variables, the lock");
+    assert_eq!(files, 4, "the key, the variables, the id, the lock");
     let key = fs::read_to_string(machine.home().join(".lpm/.vault-key")).expect("it is there");
     assert!(key.len() == 64 && key.bytes().all(|b| b.is_ascii_hexdigit()));
 }

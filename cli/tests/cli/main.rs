@@ -12,5 +12,6 @@ mod mistakes;
 mod process;
 mod renewal;
 mod setup;
+mod share;
 mod support;
 mod sync;

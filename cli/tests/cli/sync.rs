@@ -41,7 +41,7 @@ fn an_answer_that_is_not_signed_for_this_token_changes_nothing() {
         },
         || Reply::new(200, "{}").with("X-LPM-Signature", "bm8="),
     ] {
-        let server = Server::new(move |_, _| reply());
+        let server = Server::closed_to_ci(move |_, _| reply());
         let machine = developer(&server);
         machine.lpm("env set OLD=1").ok();
         let before = machine.read("lpm.json");
@@ -83,7 +83,7 @@ fn an_empty_or_foreign_vault_does_not_wipe_this_machine() {
 
 #[test]
 fn a_push_is_ciphertext_with_what_this_checkout_has_seen() {
-    let server = Server::new(|_, count| {
+    let server = Server::closed_to_ci(|_, count| {
         let body = json!({"version": count, "status": "updated", "owner": ME}).to_string();
         Reply::new(if count == 1 { 201 } else { 200 }, body).signed(TOKEN)
     });
@@ -114,8 +114,9 @@ fn a_push_is_ciphertext_with_what_this_checkout_has_seen() {
 
 #[test]
 fn a_conflict_says_what_the_server_says_and_keeps_the_version() {
-    let server =
-        Server::new(|_, _| refusal(409, "version_conflict", "the server has version 5 of this vault, not 3"));
+    let server = Server::closed_to_ci(|_, _| {
+        refusal(409, "version_conflict", "the server has version 5 of this vault, not 3")
+    });
     let machine = developer(&server);
     machine.write("lpm.json", r#"{"vault":"v","vaultSync":{"personalVersion":3}}"#);
     machine.lpm("env set A=1").ok();
@@ -126,7 +127,7 @@ fn a_conflict_says_what_the_server_says_and_keeps_the_version() {
 
 #[test]
 fn a_push_whose_answer_is_lost_is_not_sent_again() {
-    let server = Server::new(|_, _| Reply::none());
+    let server = Server::closed_to_ci(|_, _| Reply::none());
     let machine = developer(&server);
     machine.lpm("env set A=1").ok();
     machine.lpm("env push").refused(4, "the connection to the server failed");

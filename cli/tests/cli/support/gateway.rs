@@ -2,6 +2,10 @@
 
 use super::Machine;
 use super::server::{Reply, Server};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lpm_core::envelope::fingerprint;
+use lpm_core::envelope::keyring::{EscrowKey, KeyId};
 use serde_json::json;
 
 pub(crate) const TOKEN: &str = "lpm_test_token_abc123";
@@ -49,4 +53,22 @@ pub(crate) fn refusal(status: u16, code: &str, text: &str) -> Reply {
 
 pub(crate) fn granted() -> Reply {
     Reply::new(200, r#"{"env":"production","vars":{"API_KEY":"sk-live","NOTE":"two\nlines"}}"#)
+}
+
+/// The escrow key of these servers.
+pub(crate) fn escrow_keys() -> EscrowKey {
+    EscrowKey::derive(KeyId::parse("k1"), &[5; 32]).expect("a key")
+}
+
+/// What people compare of it.
+pub(crate) fn escrow_fingerprint() -> String {
+    fingerprint(escrow_keys().public())
+}
+
+/// The answer about the escrow key and a vault's escrow: `off`, `aes` or `wrapping`.
+pub(crate) fn escrow_key(escrow: &str) -> Reply {
+    let public = STANDARD.encode(escrow_keys().public());
+    let body = json!({"keyId": "k1", "publicKey": public, "fingerprint": escrow_fingerprint(), "escrow": escrow,
+                      "legacyClients": false});
+    Reply::new(200, body.to_string())
 }

@@ -5,6 +5,7 @@ pub(crate) mod browser;
 pub(crate) mod desktop;
 pub(crate) mod gateway;
 pub(crate) mod server;
+pub(crate) mod team;
 
 use serde_json::Value;
 use std::collections::BTreeMap;
