@@ -2,6 +2,8 @@
 
 mod allow;
 mod ci;
+mod copies;
+mod declared;
 mod keychain;
 mod legacy_key;
 mod local;
@@ -9,8 +11,10 @@ mod login;
 mod login_refused;
 mod logout;
 mod mistakes;
+mod org;
 mod process;
 mod renewal;
+mod rotate;
 mod setup;
 mod share;
 mod support;

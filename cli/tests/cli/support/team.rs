@@ -92,7 +92,8 @@ pub(crate) fn token(request: &Request) -> String {
 }
 
 impl Kept {
-    fn answer(&mut self, request: &Request) -> Reply {
+    /// What an honest server answers.
+    pub(crate) fn answer(&mut self, request: &Request) -> Reply {
         let token = token(request);
         let signed = |body: Value| Reply::new(200, body.to_string()).signed(&token);
         let plain = |body: Value| Reply::new(200, body.to_string());
