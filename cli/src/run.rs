@@ -73,9 +73,9 @@ fn env(session: &mut Session, command: EnvCommand) -> Result<u8> {
 fn policies(session: &mut Session, command: OidcCommand) -> Result<u8> {
     match command {
         OidcCommand::Allow(args) => allow::allow(session, &args),
-        OidcCommand::List => oidc::list(session),
+        OidcCommand::List(args) => oidc::list(session, &args),
         OidcCommand::Revoke(args) => oidc::revoke(session, &args.policy),
-        OidcCommand::Disable => oidc::disable(session),
+        OidcCommand::Disable(args) => oidc::disable(session, &args),
         OidcCommand::Repin(args) => oidc::repin(session, &args),
         OidcCommand::Explain(args) => return oidc::explain(session, &args),
     }

@@ -1,6 +1,6 @@
 //! `lpm env oidc …`.
 
-use super::{EnvironmentArg, EscrowKeyArg};
+use super::{EnvironmentArg, EscrowKeyArg, OrgArg};
 use clap::{ArgGroup, Args, Subcommand};
 
 /// What can be done with the policies of a vault.
@@ -13,23 +13,27 @@ Examples:
   lpm env oidc allow --repo=acme/web --branch=main,release/* --env=staging,preview --protected-only
   lpm env oidc allow --repo=acme/web --tag='v*' --env=production
   lpm env oidc allow --provider=gitlab --project=acme/web --env=production
+  lpm env oidc allow --org=acme --repo=acme/web --env=production
+                                              the org's copy of the vault, for its owners and admins
 
-This opens the vault to CI escrow: this machine's wrapping key is sealed to the server's escrow key,
-so that the server can decrypt for the jobs that a policy allows. The escrow key's fingerprint is shown
-and kept in lpm.json; another key is refused. `lpm env oidc disable` closes the vault again.
+This opens the vault to CI escrow: the key of this vault's present version is sealed to the server's escrow
+key, so that the server can decrypt for the jobs that a policy allows, and each push or share brings the
+next one. The escrow key's fingerprint is shown and kept in lpm.json; another key is refused. `lpm env oidc
+disable` closes the vault again. Published clients cannot bring a key with each push: where they push the same
+vault, --legacy-clients seals this machine's vault key instead, which opens all of its vaults.
 Policies only ever add: `lpm env oidc list` shows them, `revoke` takes one back.")]
     Allow(Box<AllowArgs>),
     /// List the policies of this vault
-    #[command(after_help = "Examples:\n  lpm env oidc list\n  lpm env oidc list --json")]
-    List,
+    #[command(after_help = "Examples:\n  lpm env oidc list\n  lpm env oidc list --org=acme --json")]
+    List(OrgArg),
     /// Take a policy back; what was granted under it ends at once
     #[command(after_help = "Example:\n  lpm env oidc revoke 0192f0c4-7b1e-7c3a-9c55-3f6a5d0f7a11")]
     Revoke(RevokeArgs),
     /// Close this vault to CI: the server forgets the escrow
     #[command(
-        after_help = "Example:\n  lpm env oidc disable\n\nThe policies stay; `lpm env oidc allow` opens the vault again."
+        after_help = "Examples:\n  lpm env oidc disable\n  lpm env oidc disable --org=acme\n\nThe policies stay; `lpm env oidc allow` opens the vault again."
     )]
-    Disable,
+    Disable(OrgArg),
     /// Accept the new ids of a repository or project that was re-created or transferred
     #[command(
         after_help = "Examples:\n  lpm env oidc repin repo:acme/web\n  lpm env oidc repin --project=acme/web"
@@ -111,6 +115,11 @@ pub(crate) struct AllowArgs {
     /// The project's numeric id, if known; else the first pull pins it
     #[arg(long, value_name = "ID")]
     pub project_id: Option<String>,
+    #[command(flatten)]
+    pub org: OrgArg,
+    /// Seal this machine's vault key, for teams with published clients; `=false` ends that
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub legacy_clients: Option<bool>,
     #[command(flatten)]
     pub escrow_key: EscrowKeyArg,
 }

@@ -7,6 +7,7 @@ const WITHOUT_VARIABLE: &[&str] = &[
     "replace",
     "org",
     "yes",
+    "legacy-clients",
     "show-values",
     "exit-code",
     "forget-unreachable",

@@ -3,70 +3,79 @@
 //! What can be refused is refused before anything is created: the policy itself, this machine's key, the
 //! server's escrow key.
 
-use super::copy::{encode, fetch, key_of_copy};
+use super::copy::{encode, fetch, key_of_copy, open_blob};
 use super::escrow::{self, EscrowKey, check_fingerprint};
 use super::local::done;
 use super::oidc::subject;
-use super::{Session, check_environment, wait_for};
+use super::{Session, check_environment, check_org, org_sync, wait_for};
 use crate::args::AllowArgs;
 use crate::client::{Bearer, Client, Request, Retry};
 use crate::error::{Error, Result};
-use crate::local::library;
+use crate::local::{Home, library};
 use crate::output::{self, note, printable, warn};
 use lpm_core::claims::Provider;
-use lpm_core::envelope::escrow::{EscrowKind, seal_escrow_random};
+use lpm_core::envelope::escrow::EscrowKind;
+use lpm_core::envelope::vault::{blob_sha256, open_wrapped_key};
 use lpm_core::failure::{Code, Failure};
 use lpm_core::policy::Policy;
 use lpm_core::secret::Secret;
-use lpm_core::wire::EscrowRequest;
+use lpm_core::wire::{EscrowReply, EscrowRequest};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+/// How often the server's copy is read again because somebody pushed in between.
+const TRIES: u32 = 3;
+
 /// `lpm env oidc allow`.
 pub(crate) fn allow(session: &mut Session, args: &AllowArgs) -> Result<()> {
     let policy = policy(session, args)?;
+    let org = args.org.org.as_deref();
+    if org.is_some() && args.legacy_clients == Some(true) {
+        return Err(Error::usage(
+            "`--legacy-clients` is for your own vault: an org has no vault key of a machine",
+        ));
+    }
     let (token, client) = (session.token()?, session.client()?);
     let id = session.vault_or_new()?;
     let body = with_vault(policy, &id);
-    let wrapping_key = session.home()?.wrapping_key()?;
+    let home = session.home()?;
+    let _key = home.use_key()?;
 
     let made = wait_for(async {
-        check_key(&client, &token, &id, wrapping_key.as_slice()).await?;
-        let escrow_key = escrow::status(&client, &token, &id, None).await?.key;
+        let mut copy = copy(&client, &token, &home, &id, org).await?;
+        let status = escrow::status(&client, &token, &id, org).await?;
         let pinned = session.project.escrow_key().filter(|_| session.is_projects(&id));
-        check_fingerprint(&escrow_key.fingerprint, pinned, args.escrow_key.accept_escrow_key.as_deref())?;
-        let wrapping_key = match wrapping_key {
-            Some(key) => key,
-            None => session.home()?.wrapping_key_or_new()?,
+        check_fingerprint(&status.key.fingerprint, pinned, args.escrow_key.accept_escrow_key.as_deref())?;
+        let kind = match (org, args.legacy_clients) {
+            (None, Some(true)) => EscrowKind::Wrapping,
+            (None, None) if status.legacy_clients => EscrowKind::Wrapping,
+            _ => EscrowKind::Aes,
         };
-        let sealed = seal_escrow_random(
-            &escrow_key.id,
-            &escrow_key.public,
-            EscrowKind::Wrapping,
-            &id,
-            None,
-            &wrapping_key,
-        )
-        .map_err(library)?;
+        let asked = Asked { id: &id, org, kind, legacy_clients: args.legacy_clients };
+        // Sealed before anything is made: a key that cannot be sealed to makes no policy.
+        let mut request = asked.escrow(&status.key, &home, &copy)?;
         let policy: Value =
             client.send(&post(&["api", "vault", "oidc", "policies"], encode(&body)?, &token)).await?;
-        let escrow = EscrowRequest {
-            vault_id: id.clone(),
-            wrapping_key_hex: None,
-            kind: None,
-            sealed: Some(sealed),
-            blob_sha256: None,
-            legacy_clients: None,
-            org: None,
-        };
-        let request = post(&["api", "vault", "oidc", "escrow"], encode(&escrow)?, &token);
-        client.send::<Value>(&request).await.inspect_err(|_| {
-            note("the policy is made, but the vault is not open to CI yet: run the same command again");
-        })?;
-        Ok(Made { policy, escrow_key })
+        let mut tries = 1;
+        loop {
+            let sent = post(&["api", "vault", "oidc", "escrow"], encode(&request)?, &token);
+            let error = match client.send::<EscrowReply>(&sent).await {
+                Ok(_) => break,
+                Err(error) => error,
+            };
+            if Code::parse(error.code()) != Some(Code::EscrowOtherBlob) || tries == TRIES {
+                note("the policy is made, but the vault is not open to CI yet: run the same command again");
+                return Err(error);
+            }
+            tries += 1;
+            copy = self::copy(&client, &token, &home, &id, org).await?;
+            request = asked.escrow(&status.key, &home, &copy)?;
+        }
+        let replaced = kind == EscrowKind::Aes && status.kind == Some(EscrowKind::Wrapping);
+        Ok(Made { policy, escrow_key: status.key, kind, pushed: copy.is_some(), replaced })
     })?;
-    pin(session, &id, &made)?;
+    pin(session, &id, org, &made)?;
     show(session, &id, &made)
 }
 
@@ -74,6 +83,58 @@ pub(crate) fn allow(session: &mut Session, args: &AllowArgs) -> Result<()> {
 struct Made {
     policy: Value,
     escrow_key: EscrowKey,
+    kind: EscrowKind,
+    /// There was a copy, so CI can pull at once.
+    pushed: bool,
+    /// The escrow of the wrapping key is gone.
+    replaced: bool,
+}
+
+/// The server's copy, as this machine opens it.
+struct Copy {
+    key: Secret,
+    /// The wrapping key that opens it; an org's copy has none.
+    wrapping_key: Option<Secret>,
+    hash: [u8; 32],
+}
+
+/// The escrow that is asked for.
+struct Asked<'a> {
+    id: &'a str,
+    org: Option<&'a str>,
+    kind: EscrowKind,
+    legacy_clients: Option<bool>,
+}
+
+impl Asked<'_> {
+    /// The request with the key sealed in it. Of kind `aes` there is none before the first push, which brings it.
+    fn escrow(&self, to: &EscrowKey, home: &Home, copy: &Option<Copy>) -> Result<EscrowRequest> {
+        let (sealed, hash) = match (self.kind, copy) {
+            (EscrowKind::Aes, Some(copy)) => {
+                (Some(to.seal(self.kind, self.id, Some(copy.hash), &copy.key)?), Some(copy.hash))
+            }
+            (EscrowKind::Aes, None) => {
+                // Whether it can be sealed to is better known now than at the first push.
+                to.seal(self.kind, self.id, None, &Secret::new(vec![0; 32]))?;
+                (None, None)
+            }
+            (EscrowKind::Wrapping, copy) => {
+                let of_copy = copy.as_ref().and_then(|copy| copy.wrapping_key.as_ref());
+                let new = if of_copy.is_none() { Some(home.wrapping_key_or_new()?) } else { None };
+                let key = of_copy.or(new.as_ref());
+                (key.map(|key| to.seal(self.kind, self.id, None, key)).transpose()?, None)
+            }
+        };
+        Ok(EscrowRequest {
+            vault_id: self.id.to_owned(),
+            wrapping_key_hex: None,
+            kind: Some(self.kind.as_str().to_owned()),
+            sealed,
+            blob_sha256: hash.map(hex::encode),
+            legacy_clients: self.legacy_clients,
+            org: self.org.map(str::to_owned),
+        })
+    }
 }
 
 /// The policy that the flags describe, checked by the rules of the server.
@@ -94,6 +155,10 @@ fn policy(session: &Session, args: &AllowArgs) -> Result<Map<String, Value>> {
             .hint("`--branch='**' --tag=…` allows every branch and these tags"));
     }
     let mut body = Map::new();
+    if let Some(org) = args.org.org.as_deref() {
+        body.insert("scope".into(), "org".into());
+        body.insert("org".into(), check_org(org)?.into());
+    }
     body.insert("provider".into(), provider.as_str().into());
     body.insert("subject".into(), subject(args.repo.as_deref(), args.project.as_deref()).into());
     body.insert("allowedBranches".into(), branches.into());
@@ -139,33 +204,76 @@ fn post<'a>(path: &'a [&'a str], body: Secret, token: &'a Secret) -> Request<'a>
     Request { method, path, query: &[], body: Some(body), bearer, retry }
 }
 
-/// Refuses when this machine's key does not open what the server has: CI could not open it either.
-async fn check_key(client: &Client, token: &Secret, id: &str, wrapping_keys: &[Secret]) -> Result<()> {
-    let reply = match fetch(client, token, id).await {
-        Ok(reply) => reply,
-        Err(error) => {
-            return match Code::parse(error.code()) {
-                // Nothing pushed yet: whatever this machine pushes, its key opens.
-                Some(Code::VaultUnknown | Code::NeverPushed) => Ok(()),
-                // The plan that forbids to sync forbids this, too: said in the words for this.
-                Some(Code::PlanSync) => Err(error.replaced_by(&Failure::new(Code::PlanCiEscrow))),
-                _ => Err(error),
-            };
-        }
+/// What the server has, opened: CI could not open what this machine does not. `None` where nothing was pushed yet:
+/// whatever this machine pushes, it opens.
+async fn copy(
+    client: &Client,
+    token: &Secret,
+    home: &Home,
+    id: &str,
+    org: Option<&str>,
+) -> Result<Option<Copy>> {
+    let fetched = match org {
+        None => of_account(client, token, home, id).await,
+        Some(org) => of_org(client, token, home, id, org).await,
     };
-    key_of_copy(&reply, wrapping_keys, token, false).map(drop)
+    match fetched {
+        Ok(copy) => Ok(Some(copy)),
+        Err(error) => match Code::parse(error.code()) {
+            Some(Code::VaultUnknown | Code::NeverPushed) => Ok(None),
+            // The plan that forbids to sync forbids this, too: said in the words for this.
+            Some(Code::PlanSync) if org.is_none() => {
+                Err(error.replaced_by(&Failure::new(Code::PlanCiEscrow)))
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+async fn of_account(client: &Client, token: &Secret, home: &Home, id: &str) -> Result<Copy> {
+    let reply = fetch(client, token, id).await?;
+    let keys = home.opening_keys()?;
+    let key = key_of_copy(&reply, &keys, token, false)?.key;
+    let wrapping_key = keys.into_iter().find(|key| open_wrapped_key(key, &reply.wrapped_key).is_ok());
+    checked(key, wrapping_key, &reply.encrypted_blob)
+}
+
+async fn of_org(client: &Client, token: &Secret, home: &Home, id: &str, org: &str) -> Result<Copy> {
+    let reply = org_sync::fetch(client, token, id, org).await?;
+    let identity = home.identity_or_new()?;
+    let key = org_sync::key_of_copy(&reply, &identity)
+        .ok_or_else(|| org_sync::not_for_this_key(&reply, &identity, org, &[]))?;
+    checked(key, None, &reply.encrypted_blob)
+}
+
+/// The copy, where the key really opens it.
+fn checked(key: Secret, wrapping_key: Option<Secret>, blob: &str) -> Result<Copy> {
+    open_blob(&key, blob)?;
+    Ok(Copy { key, wrapping_key, hash: blob_sha256(blob).map_err(library)? })
 }
 
 /// Keeps in `lpm.json` whose vault it is now known to be, and which escrow key was accepted.
-fn pin(session: &mut Session, id: &str, made: &Made) -> Result<()> {
+fn pin(session: &mut Session, id: &str, org: Option<&str>, made: &Made) -> Result<()> {
+    let fingerprint = &made.escrow_key.fingerprint;
+    if org.is_none() {
+        session.home()?.vault(id).set_escrow_key(Some(fingerprint))?;
+    }
     if !session.is_projects(id) {
         warn("no lpm.json is about this vault, so the escrow key's fingerprint is not pinned");
         return Ok(());
     }
     if let Some(owner) = made.policy["owner"].as_str().and_then(|owner| Uuid::parse_str(owner).ok()) {
+        if let Some(org) = org
+            && session.project.owner()?.is_some_and(|before| before != owner)
+        {
+            note(format!(
+                "lpm.json names `{org}` as the vault's owner now: CI pulls with it get the org's variables"
+            ));
+        }
         session.project.set_owner(owner);
     }
-    session.project.set_escrow_key(&made.escrow_key.fingerprint);
+    session.project.set_escrow_key(fingerprint);
+    session.project.set_open_to_ci(org, true);
     session.project.save()
 }
 
@@ -177,16 +285,27 @@ fn show(session: &Session, id: &str, made: &Made) -> Result<()> {
     if session.json() {
         let mut document = made.policy.clone();
         document["escrow"] = json!("on");
+        document["escrowKind"] = json!(made.kind.as_str());
         document["escrowKey"] = json!({ "id": made.escrow_key.id.as_str(), "fingerprint": fingerprint });
         return output::json(&document);
     }
     let policy = made.policy["id"].as_str().unwrap_or("?");
     done(session, Value::Null, || {
-        format!(
-            "policy {} is in force, the vault's key is sealed to the escrow key {fingerprint}",
-            printable(policy)
-        )
+        let sealed = match (made.kind, made.pushed) {
+            (EscrowKind::Wrapping, _) => "this machine's vault key is sealed",
+            (EscrowKind::Aes, true) => "the key of this vault is sealed",
+            (EscrowKind::Aes, false) => "the first push or share brings the key of this vault, sealed",
+        };
+        format!("policy {} is in force; {sealed} to the escrow key {fingerprint}", printable(policy))
     })?;
+    if made.replaced {
+        note("this machine's vault key is no longer escrowed for this vault: the server has deleted it");
+    }
+    if made.kind == EscrowKind::Wrapping {
+        note(
+            "kept so for published clients: the escrow key opens every vault that is under this machine's key. `--legacy-clients=false` ends that",
+        );
+    }
     output::line(format!("Vault {} now permits:", printable(id)))?;
     let permits = made.policy["permits"].as_array().into_iter().flatten().filter_map(Value::as_str);
     permits.into_iter().try_for_each(|line| output::line(format!("  {}", printable(line))))

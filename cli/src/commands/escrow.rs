@@ -44,6 +44,8 @@ pub(super) struct Status {
     pub(super) key: EscrowKey,
     /// `None` where the vault is closed to CI.
     pub(super) kind: Option<EscrowKind>,
+    /// It is kept of kind `wrapping`, for teams with published clients.
+    pub(super) legacy_clients: bool,
 }
 
 /// Asks for the server's escrow key, and for the escrow of the vault (of an org).
@@ -56,7 +58,7 @@ pub(super) async fn status(client: &Client, token: &Secret, id: &str, org: Optio
     let key = read_escrow_key(&reply)
         .ok_or_else(|| Error::failure("the server's escrow key is not an X25519 key with an id"))?;
     let kind = reply.escrow.as_deref().and_then(EscrowKind::parse);
-    Ok(Status { key, kind })
+    Ok(Status { key, kind, legacy_clients: reply.legacy_clients.unwrap_or(false) })
 }
 
 fn read_escrow_key(reply: &EscrowKeyReply) -> Option<EscrowKey> {

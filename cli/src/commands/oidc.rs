@@ -2,8 +2,8 @@
 
 use super::copy::encode;
 use super::local::done;
-use super::{Session, wait_for};
-use crate::args::{ExplainArgs, RepinArgs};
+use super::{Session, check_org, wait_for};
+use crate::args::{ExplainArgs, OrgArg, RepinArgs};
 use crate::ci_token::Source;
 use crate::client::{Bearer, Request, Retry};
 use crate::error::{Error, Result};
@@ -38,10 +38,17 @@ fn ask(
     wait_for(client.send(&Request { method, path, query, body, bearer, retry: Retry::Repeatable }))
 }
 
+/// The parameters that name a vault, or an org's.
+fn of_vault<'a>(id: &'a str, org: Option<&'a str>) -> Vec<(&'a str, &'a str)> {
+    std::iter::once(("vaultId", id)).chain(org.map(|org| ("org", org))).collect()
+}
+
 /// `lpm env oidc list`.
-pub(crate) fn list(session: &Session) -> Result<()> {
+pub(crate) fn list(session: &Session, args: &OrgArg) -> Result<()> {
+    let org = args.org.as_deref().map(check_org).transpose()?;
     let id = session.vault()?;
-    let reply = ask(session, Method::GET, &["api", "vault", "oidc", "policies"], &[("vaultId", &id)], None)?;
+    let query = of_vault(&id, org);
+    let reply = ask(session, Method::GET, &["api", "vault", "oidc", "policies"], &query, None)?;
     if session.json() {
         return output::json(&reply);
     }
@@ -73,9 +80,18 @@ pub(crate) fn revoke(session: &Session, policy: &str) -> Result<()> {
 }
 
 /// `lpm env oidc disable`.
-pub(crate) fn disable(session: &Session) -> Result<()> {
+pub(crate) fn disable(session: &mut Session, args: &OrgArg) -> Result<()> {
+    let org = args.org.as_deref().map(check_org).transpose()?;
     let id = session.vault()?;
-    let reply = ask(session, Method::DELETE, &["api", "vault", "oidc", "escrow"], &[("vaultId", &id)], None)?;
+    let query = of_vault(&id, org);
+    let reply = ask(session, Method::DELETE, &["api", "vault", "oidc", "escrow"], &query, None)?;
+    if org.is_none() {
+        session.home()?.vault(&id).set_escrow_key(None)?;
+    }
+    if session.is_projects(&id) && session.project.is_open_to_ci(org) {
+        session.project.set_open_to_ci(org, false);
+        session.project.save()?;
+    }
     done(session, reply, || "CI escrow is off: the server has forgotten this vault's escrow".to_owned())
 }
 

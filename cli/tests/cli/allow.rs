@@ -1,11 +1,13 @@
 //! `oidc allow`: everything that can be refused is refused before anything is made.
 
+use crate::support::Machine;
 use crate::support::gateway::{
-    ME, WRAPPING_KEY, developer, escrow_fingerprint, escrow_key, escrow_keys, pulled, refusal,
+    BLOB, ME, WRAPPING_KEY, developer, escrow_fingerprint, escrow_key, escrow_keys, pulled, refusal,
 };
 use crate::support::server::{Reply, Server};
 use lpm_core::envelope::escrow::{EscrowKind, open_sealed_escrow};
 use lpm_core::envelope::fingerprint;
+use lpm_core::envelope::vault::{blob_sha256, open_blob};
 use serde_json::json;
 
 /// A gateway for `allow`; `deviates` answers first.
@@ -53,16 +55,121 @@ fn allow_checks_first_then_makes_the_policy_and_seals_the_key() {
                "allowedEnvironments": ["production"], "allowForks": false})
     );
     let sealed = requests[3].json();
-    assert_eq!(sealed["vaultId"], json!("v/1"));
-    assert_eq!(sealed.get("wrappingKeyHex"), None);
+    let hash = blob_sha256(BLOB).expect("a blob");
+    assert_eq!(
+        (&sealed["vaultId"], &sealed["kind"], &sealed["blobSha256"]),
+        (&json!("v/1"), &json!("aes"), &json!(hex::encode(hash)))
+    );
+    assert_eq!(
+        (sealed.get("wrappingKeyHex"), sealed.get("legacyClients"), sealed.get("org")),
+        (None, None, None)
+    );
     let sealed = sealed["sealed"].as_str().expect("it is sealed").to_owned();
     let opened =
-        open_sealed_escrow(&escrow_keys(), EscrowKind::Wrapping, "v/1", None, &sealed).expect("it opens");
-    assert_eq!(hex::encode(opened.expose()), WRAPPING_KEY);
+        open_sealed_escrow(&escrow_keys(), EscrowKind::Aes, "v/1", Some(hash), &sealed).expect("it opens");
+    assert!(open_blob(&opened, BLOB).is_ok(), "the key of this ciphertext");
+    assert_ne!(hex::encode(opened.expose()), WRAPPING_KEY, "and not the one of all vaults");
     assert!(requests.iter().all(|request| !request.body.contains(WRAPPING_KEY)));
     assert_eq!(
         (&machine.lpm_json()["vaultOwner"], &machine.lpm_json()["escrowKey"]),
         (&json!(ME), &json!(shown))
+    );
+    assert_eq!(machine.lpm_json()["ciEscrow"], json!({"personal": true}));
+}
+
+/// The escrow that `command` asks for, of a vault that the server says this of.
+fn asked(escrow: &'static str, legacy: bool, command: &str) -> (Machine, serde_json::Value) {
+    let server = gateway(move |line| {
+        let body = json!({"keyId": "k1", "publicKey": base64::Engine::encode(&base64::engine::general_purpose::STANDARD, escrow_keys().public()),
+                          "fingerprint": escrow_fingerprint(), "escrow": escrow, "legacyClients": legacy});
+        (line == READS[1]).then(|| Reply::new(200, body.to_string()))
+    });
+    let machine = developer(&server);
+    machine.lpm(command).ok().hides(WRAPPING_KEY);
+    let body = server.requests().pop().expect("the escrow").json();
+    (machine, body)
+}
+
+#[test]
+fn the_machines_key_is_sealed_only_for_published_clients() {
+    for (legacy, flag, expected) in [
+        (false, "--legacy-clients", json!(true)),
+        (false, "--legacy-clients=true", json!(true)),
+        (true, "", json!(null)),
+    ] {
+        let (_, body) = asked("wrapping", legacy, &format!("{ALLOW} {flag}"));
+        assert_eq!(
+            (&body["kind"], &body["legacyClients"], body.get("blobSha256")),
+            (&json!("wrapping"), &expected, None)
+        );
+        let sealed = body["sealed"].as_str().expect("sealed");
+        let opened =
+            open_sealed_escrow(&escrow_keys(), EscrowKind::Wrapping, "v/1", None, sealed).expect("it opens");
+        assert_eq!(hex::encode(opened.expose()), WRAPPING_KEY);
+    }
+    for (escrow, legacy, flag, expected) in [
+        ("wrapping", false, "", json!(null)),
+        ("wrapping", true, "--legacy-clients=false", json!(false)),
+        ("off", false, "", json!(null)),
+    ] {
+        let (_, body) = asked(escrow, legacy, &format!("{ALLOW} {flag}"));
+        assert_eq!((&body["kind"], &body["legacyClients"]), (&json!("aes"), &expected), "{escrow} {flag}");
+    }
+}
+
+#[test]
+fn an_org_has_no_machines_key_to_seal() {
+    let server = gateway(|_| None);
+    let machine = developer(&server);
+    machine
+        .lpm(&format!("{ALLOW} --org=acme --legacy-clients"))
+        .refused(2, "an org has no vault key of a machine");
+    machine
+        .args(&["env", "oidc", "allow", "--repo=a/b", "--env=x", "--org=hush/x"])
+        .refused(2, "is no org's name")
+        .hides("hush");
+    machine.lpm(&format!("{ALLOW} --legacy-clients=maybe")).refused(2, "invalid value");
+    assert!(server.lines().is_empty());
+}
+
+#[test]
+fn a_push_in_between_is_sealed_anew() {
+    let escrows = std::sync::atomic::AtomicUsize::new(0);
+    let server = gateway(move |line| {
+        if line != "POST /api/vault/oidc/escrow" {
+            return None;
+        }
+        let before = escrows.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        (before == 0).then(|| refusal(409, "escrow_other_blob", "the escrow belongs to another version"))
+    });
+    developer(&server).lpm(ALLOW).ok();
+    assert_eq!(server.lines()[3..], ["POST /api/vault/oidc/escrow", READS[0], "POST /api/vault/oidc/escrow"]);
+    let server = gateway(|line| {
+        (line == "POST /api/vault/oidc/escrow")
+            .then(|| refusal(409, "escrow_other_blob", "the escrow belongs to another version"))
+    });
+    developer(&server).lpm(ALLOW).refused(1, "not open to CI yet: run the same command again");
+}
+
+#[test]
+fn closing_a_vault_takes_the_consent_out_of_lpm_json() {
+    let server = Server::new(|_, _| Reply::new(200, r#"{"success":true,"escrow":"off"}"#));
+    let machine = developer(&server);
+    machine.write(
+        "lpm.json",
+        r#"{"vault":"v/1","escrowKey":"SHA256:x","ciEscrow":{"personal":true,"orgs":["acme","b"]}}"#,
+    );
+    machine.lpm("env oidc disable --org=acme").ok();
+    assert_eq!(machine.lpm_json()["ciEscrow"], json!({"personal": true, "orgs": ["b"]}));
+    machine.lpm("env oidc disable").ok();
+    assert_eq!(machine.lpm_json()["ciEscrow"], json!({"personal": false, "orgs": ["b"]}));
+    assert_eq!(machine.lpm_json()["escrowKey"], json!("SHA256:x"), "another key is still refused");
+    assert_eq!(
+        server.lines(),
+        [
+            "DELETE /api/vault/oidc/escrow?vaultId=v%2F1&org=acme",
+            "DELETE /api/vault/oidc/escrow?vaultId=v%2F1"
+        ]
     );
 }
 

@@ -499,3 +499,39 @@ fn a_share_prints_one_document() {
     let run = refused.lpm("env share --org=acme --yes --json");
     assert_eq!((run.code, &run.json()["code"]), (Some(1), &json!("org_unknown")));
 }
+
+#[test]
+fn an_orgs_vault_is_opened_with_the_key_of_its_copy() {
+    let team = Team::deviating(|request, _| {
+        (request.line == "POST /api/vault/oidc/policies").then(|| {
+            Reply::new(
+                201,
+                json!({"success": true, "id": "p-1", "owner": id("org"), "permits": []}).to_string(),
+            )
+        })
+    });
+    let (alice, bob) = two(&team);
+    const ALLOW: &str = "env oidc allow --org=acme --repo=acme/web --env=production";
+    // Before the first share there is nothing to seal.
+    alice.lpm(ALLOW).ok();
+    assert_eq!(team.last("POST", "/oidc/escrow"), json!({"vaultId": "v1", "kind": "aes", "org": "acme"}));
+    team.change(|kept| kept.escrow = "aes".into());
+    assert_eq!(alice.lpm("env share --org=acme --yes --json").ok().json()["ci"], json!("included"));
+    alice.lpm(ALLOW).ok();
+    let policy = team.last("POST", "/oidc/policies");
+    assert_eq!((&policy["scope"], &policy["org"]), (&json!("org"), &json!("acme")));
+    let (escrow, share) = (team.last("POST", "/oidc/escrow"), team.last("POST", "/orgs/acme/vaults/v1"));
+    let blob = share["encryptedBlob"].as_str().expect("text");
+    let hash = blob_sha256(blob).expect("a blob");
+    let sealed = escrow["sealed"].as_str().expect("sealed");
+    let key =
+        open_sealed_escrow(&escrow_keys(), EscrowKind::Aes, "v1", Some(hash), sealed).expect("it opens");
+    assert!(open_blob(&key, blob).is_ok());
+    assert_eq!(alice.lpm_json()["ciEscrow"], json!({"orgs": ["acme"]}));
+    // Another key of the same account opens nothing, so it makes no policy.
+    let made = team.count("POST /api/vault/oidc/policies");
+    let other = team.machine(BOB);
+    other.lpm(ALLOW).refused(3, "was shared with another org key of yours");
+    assert_eq!(team.count("POST /api/vault/oidc/policies"), made);
+    bob.lpm(ALLOW).ok();
+}
