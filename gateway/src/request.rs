@@ -196,7 +196,7 @@ impl Request {
         match bearer::kind(token) {
             Some(Kind::PersonalAccess | Kind::Session) => Ok(Account::of(token)),
             Some(Kind::Ci) => Err(Failure::new(Code::CiTokenScope).with("what", "anything but `ci-pull`")),
-            Some(Kind::Refresh) | None => Err(Code::Unauthorized.into()),
+            Some(Kind::Refresh | Kind::LoginCode) | None => Err(Code::Unauthorized.into()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Bearer tokens: `lpm_pat_`, `lpm_ses_`, `lpm_ref_`, `lpm_ci_` and their hashes.
+//! Bearer tokens: `lpm_pat_`, `lpm_ses_`, `lpm_ref_`, `lpm_ci_` and their hashes; and `lpm_code_`, which is made alike.
 //!
 //! A token is its prefix, 43 base62 characters (256 random bits) and 6 base62 characters of CRC-32 over
 //! everything before them, so that a mistyped or cut token is refused without asking the database, and
@@ -25,10 +25,12 @@ pub enum Kind {
     Refresh,
     /// `lpm_ci_`: from an exchange, good for `ci-pull` only.
     Ci,
+    /// `lpm_code_`: from the sign-in page to the command line that waits for it; no bearer token at all.
+    LoginCode,
 }
 
 impl Kind {
-    const ALL: [Kind; 4] = [Kind::PersonalAccess, Kind::Session, Kind::Refresh, Kind::Ci];
+    const ALL: [Kind; 5] = [Kind::PersonalAccess, Kind::Session, Kind::Refresh, Kind::Ci, Kind::LoginCode];
 
     /// The prefix, with its closing underscore.
     #[must_use]
@@ -38,6 +40,7 @@ impl Kind {
             Kind::Session => "lpm_ses_",
             Kind::Refresh => "lpm_ref_",
             Kind::Ci => "lpm_ci_",
+            Kind::LoginCode => "lpm_code_",
         }
     }
 }

@@ -6,7 +6,8 @@
 //! | [`vault`] | `encryptedBlob` and personal `wrappedKey`, as the published client has them |
 //! | [`keyring`] | escrow keys: ids, sub-keys, sources |
 //! | [`escrow`] | stored escrow `v1.…` and sealed escrow `s1.…` |
-//! | [`share`] | org `wrappedKey`, pairing, legacy wrapping key |
+//! | [`share`] | org `wrappedKey`, the pairing's sealed key, legacy wrapping key |
+//! | [`pairing`] | pairing codes, browser keys, the check number |
 //! | [`signature()`] | `X-LPM-Signature` |
 //!
 //! Base64 is RFC 4648's standard alphabet with padding, canonical only: no white space, no missing or
@@ -17,6 +18,7 @@
 pub mod aead;
 pub mod escrow;
 pub mod keyring;
+pub mod pairing;
 pub mod share;
 pub mod vault;
 
