@@ -2,7 +2,7 @@
 
 use crate::args::{Args, CiCommand, Command, EnvCommand, OidcCommand, without_words};
 use crate::commands::{
-    Session, account, allow, check, ci_pull, ci_setup, diff, local, login, logout, oidc, org, org_sync,
+    Session, account, allow, check, ci_pull, ci_setup, diff, local, login, logout, oidc, org, org_sync, pair,
     remote, restore, rotate_key, run_command, sessions, sync,
 };
 use crate::error::{Error, Result};
@@ -64,6 +64,8 @@ fn env(session: &mut Session, command: EnvCommand) -> Result<u8> {
         EnvCommand::Example(args) => check::example(session, &args),
         EnvCommand::ListRemote(args) => remote::list(session, &args),
         EnvCommand::Log(args) => remote::log(session, &args),
+        EnvCommand::Pair(args) => pair::pair(session, &args),
+        EnvCommand::Unpair => pair::unpair(session),
         EnvCommand::Run(args) => return run_command::run(session, &args),
         EnvCommand::Oidc(command) => return policies(session, command),
     }

@@ -20,7 +20,7 @@ pub(crate) struct LoginArgs {
 /// `lpm logout`.
 #[derive(Args)]
 pub(crate) struct LogoutArgs {
-    /// Also end what stays behind: pairings of browsers, and a token that `--with-token` kept
+    /// Also end pairings, which signs browsers out, and a token that `--with-token` kept
     #[arg(long)]
     pub revoke: bool,
 }
@@ -47,4 +47,18 @@ pub(crate) struct EndArgs {
     /// The session's id, as `lpm sessions` shows it
     #[arg(value_name = "ID")]
     pub id: String,
+}
+
+/// `lpm env pair`.
+#[derive(Args)]
+pub(crate) struct PairArgs {
+    /// The six characters that the browser shows
+    #[arg(value_name = "CODE")]
+    pub code: String,
+    /// The six digits that the browser shows, compared here
+    #[arg(long, value_name = "NUMBER")]
+    pub check: Option<String>,
+    /// Do not ask; only together with --check
+    #[arg(long, requires = "check")]
+    pub yes: bool,
 }

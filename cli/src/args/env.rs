@@ -1,6 +1,6 @@
 //! `lpm env …`.
 
-use super::{DiffArgs, ExampleArgs, OidcCommand, RestoreArgs, RotateKeyArgs};
+use super::{DiffArgs, ExampleArgs, OidcCommand, PairArgs, RestoreArgs, RotateKeyArgs};
 use clap::{Args, Subcommand};
 use lpm_core::dotenv::Format;
 
@@ -139,6 +139,17 @@ value counts as absent. Exit code 1 where something is wrong. Values are never s
         after_help = "Example:\n  lpm env new-id && lpm env push\n\nThe variables on this machine move along."
     )]
     NewId,
+    /// Give a browser this machine's vault key
+    #[command(after_help = "\
+Examples:
+  lpm env pair K7M2QX                              the code that the browser shows
+  lpm env pair K7M2QX --check=402913 --yes         for scripts, with the number from there
+
+The key is sealed for that browser: the server passes on what it cannot open. Needs `lpm login`.")]
+    Pair(PairArgs),
+    /// End every pairing: browsers that have the vault key are signed out
+    #[command(after_help = "Example:\n  lpm env unpair")]
+    Unpair,
     /// Who may pull which environment in CI
     #[command(subcommand, subcommand_required = true)]
     Oidc(OidcCommand),

@@ -8,7 +8,7 @@ mod oidc;
 mod org;
 mod vault;
 
-pub(crate) use account::{EndArgs, LoginArgs, LogoutArgs, SessionsArgs, SessionsCommand};
+pub(crate) use account::{EndArgs, LoginArgs, LogoutArgs, PairArgs, SessionsArgs, SessionsCommand};
 pub(crate) use ci::{CiCommand, SetupArgs, System};
 pub(crate) use env::{
     DeleteArgs, EnvCommand, EnvironmentArg, EscrowKeyArg, ExportArgs, GetArgs, ImportArgs, LogArgs, OrgArg,
@@ -103,11 +103,11 @@ pub(crate) enum Command {
 Examples:
   lpm login                                        opens the browser, and waits for it
   lpm login --no-browser                           prints the address to open on this machine
-  pass show lpm | lpm login --with-token           where no browser reaches this machine (ssh, containers)
+  pass show lpm | lpm login --with-token           where no browser is, over ssh for example
 
 The page asks for a personal access token, once, and this machine gets a session of its own that
 `lpm sessions` shows and `lpm logout` ends. It is kept in the desktop's keychain where there is one
-(LPM_KEYCHAIN=off: never), else in ~/.lpm/sessions. LPM_TOKEN, where it is set, wins over every login.")]
+(LPM_KEYCHAIN=off: never), else in ~/.lpm/sessions. LPM_TOKEN, where it is set, wins over all that.")]
     Login(LoginArgs),
     /// Sign out: end this machine's session and forget it
     #[command(after_help = "\

@@ -37,6 +37,8 @@ const WITHOUT_VARIABLE: &[&str] = &[
     "claims",
     "with-token",
     "revoke",
+    "check",
+    "yes",
     "help",
     "version",
 ];

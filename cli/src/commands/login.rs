@@ -2,7 +2,7 @@
 
 use super::account::identity;
 use super::local::done;
-use super::logout::end;
+use super::sessions::end_own;
 use super::{Session, given_token, wait_for};
 use crate::args::LoginArgs;
 use crate::client::{Bearer, Client, Request, Retry};
@@ -64,7 +64,7 @@ fn keep(store: &Store, login: &Login) -> Result<Place> {
 fn forget(client: &Client, login: &Login) {
     if login.is_session() {
         // It ends by itself in a month.
-        let _ = wait_for(end(client, &login.access));
+        let _ = wait_for(end_own(client, &login.access));
     }
 }
 
@@ -85,7 +85,7 @@ async fn with_browser(client: &Client, args: &LoginArgs) -> Result<(Login, Whoam
     match identity(client, &login.access).await {
         Ok((who, _)) => Ok((Login { handle: who.username.clone(), ..login }, who)),
         Err(error) => {
-            let _ = end(client, &login.access).await;
+            let _ = end_own(client, &login.access).await;
             Err(error)
         }
     }

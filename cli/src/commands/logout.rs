@@ -1,6 +1,7 @@
 //! `lpm logout`: the server ends the session, and this machine forgets it, whatever the server says.
 
 use super::local::done;
+use super::sessions::end_own;
 use super::{Session, given_token, wait_for};
 use crate::args::LogoutArgs;
 use crate::client::{Bearer, Client, Request, Retry};
@@ -54,10 +55,16 @@ fn ends_on_server(session: &Session, store: &Store, login: &Login, revoke: bool)
     let ended = session.plain_client().and_then(|client| {
         // An access token that has ended ends nothing.
         let token = login::token(&client, store)?;
-        if revoke && login.is_session() {
-            wait_for(unpair(&client, &token))?;
-        }
-        wait_for(end(&client, &token))
+        wait_for(async {
+            match (login.is_session(), revoke) {
+                (true, false) => end_own(&client, &token).await,
+                (true, true) => {
+                    unpair(&client, &token).await?;
+                    revoke_token(&client, &token).await
+                }
+                (false, _) => revoke_token(&client, &token).await,
+            }
+        })
     });
     match ended {
         Ok(()) => true,
@@ -72,7 +79,7 @@ fn ends_on_server(session: &Session, store: &Store, login: &Login, revoke: bool)
 }
 
 /// Ends a token, and the session that it belongs to.
-pub(crate) async fn end(client: &Client, token: &Secret) -> Result<()> {
+async fn revoke_token(client: &Client, token: &Secret) -> Result<()> {
     let body = RevokeTokenRequest { token: token.expose_str().unwrap_or_default().to_owned() };
     let request = Request {
         method: Method::POST,
@@ -85,7 +92,7 @@ pub(crate) async fn end(client: &Client, token: &Secret) -> Result<()> {
     client.send::<Done>(&request).await.map(|_| ())
 }
 
-/// Takes the vault key back from every browser that has not fetched it.
+/// Unpairs every browser of the account.
 pub(crate) async fn unpair(client: &Client, token: &Secret) -> Result<()> {
     let request = Request {
         method: Method::POST,

@@ -15,6 +15,7 @@ mod members;
 pub(crate) mod oidc;
 pub(crate) mod org;
 pub(crate) mod org_sync;
+pub(crate) mod pair;
 pub(crate) mod remote;
 pub(crate) mod restore;
 pub(crate) mod rotate_key;

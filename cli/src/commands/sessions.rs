@@ -3,9 +3,10 @@
 use super::local::done;
 use super::{Session, wait_for};
 use crate::args::{EndArgs, SessionsCommand};
-use crate::client::{Bearer, Request, Retry};
+use crate::client::{Bearer, Client, Request, Retry};
 use crate::error::{Error, Result};
 use crate::output::{self, note, printable};
+use lpm_core::secret::Secret;
 use lpm_core::wire::{Done, SessionEntry, SessionList};
 use reqwest::Method;
 use serde_json::json;
@@ -19,21 +20,41 @@ pub(crate) fn sessions(session: &Session, command: Option<SessionsCommand>) -> R
     }
 }
 
-fn list(session: &Session) -> Result<Vec<SessionEntry>> {
-    let (token, client) = (session.token()?, session.client()?);
+async fn list(client: &Client, token: &Secret) -> Result<Vec<SessionEntry>> {
     let request = Request {
         method: Method::GET,
         path: &["api", "cli", "sessions"],
         query: &[],
         body: None,
-        bearer: Bearer::Account(&token),
+        bearer: Bearer::Account(token),
         retry: Retry::Repeatable,
     };
-    Ok(wait_for(client.send::<SessionList>(&request))?.sessions)
+    Ok(client.send::<SessionList>(&request).await?.sessions)
+}
+
+async fn end_by_id(client: &Client, token: &Secret, id: Uuid) -> Result<()> {
+    let request = Request {
+        method: Method::DELETE,
+        path: &["api", "cli", "sessions", &id.to_string()],
+        query: &[],
+        body: None,
+        bearer: Bearer::Account(token),
+        retry: Retry::Unsent,
+    };
+    client.send::<Done>(&request).await.map(|_| ())
+}
+
+/// Ends the session that this token belongs to, and nothing else: revoking the token would unpair browsers, too.
+pub(super) async fn end_own(client: &Client, token: &Secret) -> Result<()> {
+    match list(client, token).await?.iter().find(|entry| entry.current) {
+        Some(entry) => end_by_id(client, token, entry.id).await,
+        None => Ok(()),
+    }
 }
 
 fn show(session: &Session) -> Result<()> {
-    let sessions = list(session)?;
+    let (token, client) = (session.token()?, session.client()?);
+    let sessions = wait_for(list(&client, &token))?;
     if session.json() {
         return output::json(&json!({ "sessions": sessions }));
     }
@@ -60,18 +81,11 @@ fn end(session: &Session, args: &EndArgs) -> Result<()> {
     // Not repeated: whoever takes the place of the id for that of a token has put one there.
     let id = Uuid::parse_str(args.id.trim())
         .map_err(|_| Error::usage("that is no session's id").hint("`lpm sessions` shows them"))?;
-    let is_own = list(session)?.iter().any(|entry| entry.id == id && entry.current);
     let (token, client) = (session.token()?, session.client()?);
-    let name = id.to_string();
-    let request = Request {
-        method: Method::DELETE,
-        path: &["api", "cli", "sessions", &name],
-        query: &[],
-        body: None,
-        bearer: Bearer::Account(&token),
-        retry: Retry::Unsent,
-    };
-    wait_for(client.send::<Done>(&request))?;
+    let is_own = wait_for(async {
+        let is_own = list(&client, &token).await?.iter().any(|entry| entry.id == id && entry.current);
+        end_by_id(&client, &token, id).await.map(|()| is_own)
+    })?;
     if is_own && super::given_token().is_none() {
         let store = session.login()?;
         let _lock = store.lock()?;

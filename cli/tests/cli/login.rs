@@ -1,7 +1,7 @@
 //! `lpm login` as it should go: the page, the browser that comes back, and what is kept.
 
 use crate::support::accounts::{Accounts, CODE, LATER, PAT, login_file};
-use crate::support::gateway::WRAPPING_KEY;
+use crate::support::gateway::{ME, WRAPPING_KEY};
 use serde_json::json;
 use std::fs;
 use std::io::{Read, Write};
@@ -201,9 +201,9 @@ fn a_new_login_ends_the_one_before_it() {
     let before = accounts.count();
     accounts.sign_in(&machine);
     let lines = accounts.lines_after(before);
-    assert_eq!(lines.last().map(String::as_str), Some("POST /api/registry/tokens/revoke"));
-    let revoked = accounts.server.requests().pop().expect("a request");
-    assert_eq!(revoked.json(), json!({"token": "lpm_ses_1"}));
+    assert_eq!(lines.last(), Some(&format!("DELETE /api/cli/sessions/{ME}")));
+    let ended = accounts.server.requests().pop().expect("a request");
+    assert_eq!(ended.header("authorization"), Some("Bearer lpm_ses_1"));
     machine.lpm("whoami").ok();
     let last = accounts.server.requests().pop().expect("a request");
     assert_eq!(last.header("authorization"), Some("Bearer lpm_ses_2"));

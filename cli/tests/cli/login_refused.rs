@@ -1,7 +1,7 @@
 //! Sign-ins that do not come about: nothing is kept, and what was there stays.
 
 use crate::support::accounts::{Accounts, CODE, login_file};
-use crate::support::gateway::refusal;
+use crate::support::gateway::{ME, refusal};
 use crate::support::server::{Reply, Server};
 use crate::support::{Machine, Run};
 use std::time::{Duration, Instant};
@@ -63,7 +63,7 @@ fn a_session_that_is_nobodys_is_not_kept_but_ended() {
         let run = waiting.ends().hides("lpm_ses_1");
         assert_eq!(run.code, Some(code), "{}", run.stderr);
         let last = accounts.server.requests().pop().expect("a request");
-        assert_eq!(last.line, "POST /api/registry/tokens/revoke");
+        assert_eq!(last.line, format!("DELETE /api/cli/sessions/{ME}"));
         accounts.kept().instead.clear();
         nothing_is_kept(&machine, &accounts);
     }
@@ -196,5 +196,5 @@ fn a_sign_in_that_fails_leaves_the_one_before() {
     comes_back(&machine, "code=lpm_code_hush").refused(3, "the login code is unknown");
     machine.input(&["login", "--with-token"], "lpm_pat_hush").refused(3, "no valid token");
     machine.lpm("whoami").ok();
-    assert!(!accounts.server.lines().iter().any(|line| line.ends_with("/tokens/revoke")));
+    assert!(!accounts.server.lines().iter().any(|line| line.starts_with("DELETE")));
 }

@@ -8,7 +8,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 const REVOKE: &str = "POST /api/registry/tokens/revoke";
+const LIST: &str = "GET /api/cli/sessions";
 const UNPAIR: &str = "POST /api/vault/pair/revoke-all";
+
+fn end_of_own() -> String {
+    format!("DELETE /api/cli/sessions/{ME}")
+}
 
 #[test]
 fn a_logout_ends_the_session_and_forgets_it() {
@@ -17,10 +22,10 @@ fn a_logout_ends_the_session_and_forgets_it() {
     let before = accounts.count();
     let run = machine.lpm("logout").ok();
     assert!(run.stderr.contains(&format!("lpm: signed out at {}", accounts.server.url)), "{}", run.stderr);
-    assert_eq!(accounts.lines_after(before), [REVOKE]);
+    // By its name: revoking its token would unpair browsers, too.
+    assert_eq!(accounts.lines_after(before), [LIST.to_owned(), end_of_own()]);
     let request = accounts.server.requests().pop().expect("a request");
     assert_eq!(request.header("authorization"), Some("Bearer lpm_ses_1"));
-    assert_eq!(request.json(), json!({"token": "lpm_ses_1"}));
     assert!(!login_file(&machine, &accounts.server.url).exists());
     machine.lpm("whoami").refused(3, "you are not signed in at `");
     let document =
@@ -45,9 +50,12 @@ fn a_session_whose_token_has_ended_is_ended_by_the_next_one() {
     let machine = accounts.signed_in();
     let before = accounts.count();
     machine.lpm("logout").ok();
-    assert_eq!(accounts.lines_after(before), ["POST /api/cli/refresh", REVOKE]);
+    assert_eq!(
+        accounts.lines_after(before),
+        ["POST /api/cli/refresh".to_owned(), LIST.to_owned(), end_of_own()]
+    );
     let request = accounts.server.requests().pop().expect("a request");
-    assert_eq!(request.json(), json!({"token": "lpm_ses_2"}));
+    assert_eq!(request.header("authorization"), Some("Bearer lpm_ses_2"));
 }
 
 #[test]
@@ -58,16 +66,20 @@ fn whatever_the_server_says_this_machine_forgets() {
         ("gone", || Reply::none()),
         ("nonsense", || Reply::new(200, "hush")),
     ] {
-        let accounts = Accounts::new();
-        let machine = accounts.signed_in();
-        accounts.kept().instead.push(("/tokens/revoke", reply));
-        let run = machine.lpm("logout").ok().hides("lpm_ses_1").hides("hush");
-        assert!(
-            run.stderr.contains("warning: the session could not be ended on the server"),
-            "{case}: {}",
-            run.stderr
-        );
-        assert!(!login_file(&machine, &accounts.server.url).exists(), "{case}");
+        for (command, path) in [
+            ("logout", "/cli/sessions"),
+            ("logout", ME),
+            ("logout --revoke", "/revoke-all"),
+            ("logout --revoke", REVOKE),
+        ] {
+            let accounts = Accounts::new();
+            let machine = accounts.signed_in();
+            accounts.kept().instead.push((path, reply));
+            let run = machine.lpm(command).ok().hides("lpm_ses_1").hides("hush");
+            let said = "warning: the session could not be ended on the server";
+            assert!(run.stderr.contains(said), "{case}, {path}: {}", run.stderr);
+            assert!(!login_file(&machine, &accounts.server.url).exists(), "{case}, {path}");
+        }
     }
     // One that the server has ended already needs no words.
     let accounts = Accounts::new();

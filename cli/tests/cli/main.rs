@@ -12,6 +12,7 @@ mod login_refused;
 mod logout;
 mod mistakes;
 mod org;
+mod pair;
 mod process;
 mod renewal;
 mod rotate;
