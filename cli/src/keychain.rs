@@ -6,8 +6,8 @@
 //! | `dev.lpm.session` | a gateway's address | the tokens of the login there |
 //!
 //! Items carry the attributes that the published client's library gives and looks for. What travels over
-//! the bus is encrypted for it. A machine without a keychain that answers keeps files instead; one whose
-//! keychain is locked asks its user, because a second key beside the first would open nothing.
+//! the bus is encrypted for it. A machine without a keychain keeps files instead; one whose keychain is locked
+//! asks its user, because a second key beside the first would open nothing.
 
 use crate::error::{Error, Result};
 use crate::output::printable;
@@ -16,8 +16,11 @@ use secret_service::{EncryptionType, SecretService};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// How long the service may take to answer before there is none.
-const ANSWER: Duration = Duration::from_secs(1);
+const NAME: &str = "org.freedesktop.secrets";
+/// How long the bus may take to say whether there is a service, before there is none.
+const BUS: Duration = Duration::from_secs(1);
+/// How long a service that is there may take to answer; it may have to be started first.
+const ANSWER: Duration = Duration::from_secs(10);
 /// How long the user may take to unlock it.
 const UNLOCK: Duration = Duration::from_secs(60);
 
@@ -131,11 +134,8 @@ impl Keychain {
             return Ok(None);
         }
         let asked = async || {
-            let opened = tokio::time::timeout(ANSWER, open()).await;
-            let service = match opened {
-                Ok(Ok(service)) => service,
-                _ if self == Self::On => return Err(Trouble::Missing),
-                _ => return Ok(None),
+            let Some(service) = open().await? else {
+                return if self == Self::On { Err(Trouble::Missing) } else { Ok(None) };
             };
             let done = tokio::time::timeout(UNLOCK, work(&service)).await;
             done.map_err(|_| Trouble::Silent)?.map(Some)
@@ -151,11 +151,28 @@ impl Keychain {
     }
 }
 
-/// The service, with a default collection to put things in.
-async fn open() -> Result<SecretService<'static>, secret_service::Error> {
-    let service = SecretService::connect(EncryptionType::Dh).await?;
-    service.get_default_collection().await?;
-    Ok(service)
+/// The service, with a default collection to put things in; `None` where there is none, or none that starts.
+///
+/// One that is there and only slow is an error: a key that it has would get a second one beside it.
+async fn open() -> Result<Option<SecretService<'static>>, Trouble> {
+    let Ok(Ok(bus)) = tokio::time::timeout(BUS, bus_with_service()).await else { return Ok(None) };
+    let Some(bus) = bus else { return Ok(None) };
+    let opened = tokio::time::timeout(ANSWER, async {
+        let service = SecretService::connect_with_existing(EncryptionType::Dh, bus).await?;
+        service.get_default_collection().await?;
+        Ok::<_, secret_service::Error>(service)
+    });
+    Ok(opened.await.map_err(|_| Trouble::Silent)?.ok())
+}
+
+/// The session's bus, where the service is on it or can be started.
+async fn bus_with_service() -> zbus::Result<Option<zbus::Connection>> {
+    let connection = zbus::Connection::session().await?;
+    let bus = zbus::fdo::DBusProxy::new(&connection).await?;
+    let there = bus.name_has_owner(NAME.try_into()?).await?
+        || bus.list_activatable_names().await?.iter().any(|name| name.as_str() == NAME);
+    drop(bus);
+    Ok(there.then_some(connection))
 }
 
 impl<'a> Item<'a> {

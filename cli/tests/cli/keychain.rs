@@ -258,3 +258,13 @@ fn a_keychain_that_is_off_is_not_asked() {
     machine.lpm("env set A=1").ok();
     assert!(key_file(&machine).exists() && desktop.secrets(VAULT_KEY).is_empty());
 }
+
+#[test]
+fn a_keychain_that_is_there_and_does_not_answer_is_no_reason_for_a_second_key() {
+    let (desktop, _service) = Desktop::with_silent_keychain();
+    let machine = desktop.on(Machine::new());
+    let run = machine.lpm("env set A=1").refused(1, "the keychain does not answer");
+    assert!(run.stderr.contains("LPM_KEYCHAIN=off"), "{}", run.stderr);
+    assert!(!key_file(&machine).exists());
+    machine.with("LPM_KEYCHAIN", "off").lpm("env set A=1").ok();
+}

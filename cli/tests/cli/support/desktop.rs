@@ -76,6 +76,15 @@ impl Desktop {
         desktop
     }
 
+    /// A service by the keychain's name that never answers.
+    pub(crate) fn with_silent_keychain() -> (Self, zbus::blocking::Connection) {
+        let desktop = Self::without_keychain();
+        let bus = zbus::blocking::connection::Builder::address(desktop.address.as_str());
+        let bus = bus.and_then(|bus| bus.name("org.freedesktop.secrets")).and_then(|bus| bus.build());
+        let bus = bus.expect("a service");
+        (desktop, bus)
+    }
+
     fn answers(&self) -> bool {
         self.with(async |service| service.get_default_collection().await.map(|_| ())).is_ok()
     }
