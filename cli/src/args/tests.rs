@@ -115,7 +115,7 @@ fn the_product_page_works_as_written() {
         (args.repo.as_deref(), args.env.as_slice()),
         (Some("owner/repo"), &["production".to_owned()][..])
     );
-    assert!(matches!(env("lpm env oidc list"), EnvCommand::Oidc(OidcCommand::List)));
+    assert!(matches!(env("lpm env oidc list"), EnvCommand::Oidc(OidcCommand::List(_))));
     assert!(matches!(env("lpm env oidc revoke p1"), EnvCommand::Oidc(OidcCommand::Revoke(_))));
     let EnvCommand::Pull(pull) = env("lpm env pull --oidc --env=production --output=.env") else {
         panic!("pull")
