@@ -159,7 +159,8 @@ begin
 end
 $$;
 
--- Revokes a user's tokens: the one with this name, or all of them. Returns how many ended.
+-- Revokes a user's tokens: the one with this name, or all of them; login sessions end with the token they came from. Returns
+-- how many tokens ended.
 create function lpm.revoke_tokens(handle text, name text default null) returns bigint
 language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
@@ -167,11 +168,50 @@ as $$
 declare
     of_user uuid := lpm.find_user(revoke_tokens.handle);
     ended bigint;
+    sessions bigint;
 begin
     update lpm.access_token t set revoked_at = clock_timestamp()
-     where t.user_id = of_user and t.revoked_at is null and (revoke_tokens.name is null or t.name = revoke_tokens.name);
+     where t.user_id = of_user and t.session_id is null and t.revoked_at is null and (revoke_tokens.name is null or t.name = revoke_tokens.name);
     get diagnostics ended = row_count;
-    perform lpm.audit_admin('token_revoke', owner_user => of_user, metadata => json_build_object('name', revoke_tokens.name, 'tokens', ended));
+    update lpm.session s set ended_at = clock_timestamp()
+     where s.user_id = of_user and s.ended_at is null
+       and not exists (select from lpm.access_token p where p.id = s.pat_id and p.revoked_at is null);
+    get diagnostics sessions = row_count;
+    perform lpm.audit_admin('token_revoke', owner_user => of_user,
+                            metadata => json_build_object('name', revoke_tokens.name, 'tokens', ended, 'sessions', sessions));
+    return ended;
+end
+$$;
+
+-- A user's login sessions that go on: which device, with which token it signed in.
+create function lpm.list_sessions(handle text)
+returns table (id uuid, device text, token text, created_at timestamptz, refreshed_at timestamptz, expires_at timestamptz)
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    of_user uuid := lpm.find_user(list_sessions.handle);
+begin
+    return query
+        select s.id, s.device, p.name, s.created_at, s.refreshed_at, s.expires_at
+          from lpm.session s join lpm.access_token p on p.id = s.pat_id
+         where s.user_id = of_user and lpm.session_lives(s.id) order by s.created_at desc, s.id;
+end
+$$;
+
+-- Ends all login sessions of a user, whose tokens stay. Returns how many ended.
+create function lpm.end_sessions(handle text) returns bigint
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    of_user uuid := lpm.find_user(end_sessions.handle);
+    ended bigint;
+begin
+    select count(*) into ended from lpm.session s where s.user_id = of_user and lpm.session_lives(s.id);
+    update lpm.session s set ended_at = clock_timestamp() where s.user_id = of_user and s.ended_at is null;
+    delete from lpm.login_code c where c.user_id = of_user;
+    perform lpm.audit_admin('session_end', owner_user => of_user, metadata => json_build_object('sessions', ended));
     return ended;
 end
 $$;

@@ -68,6 +68,9 @@ grant select, insert, update, delete on lpm.vault_version to lpm_definer;
 grant select, insert, delete on lpm.oidc_policy to lpm_definer;
 grant select, insert, update on lpm.oidc_subject_pin, lpm.oidc_token_use, lpm.oidc_stranger to lpm_definer;
 grant insert on lpm.ci_token to lpm_definer;
+grant select, insert, update, delete on lpm.access_token, lpm.login_code, lpm.pairing_session to lpm_definer;
+grant select, insert, update on lpm.session, lpm.session_refresh to lpm_definer;
+grant select, insert on lpm.pairing_miss to lpm_definer;
 grant select, insert on lpm.audit_log to lpm_definer;
 grant execute on function
     lpm.enter_account, lpm.enter_org, lpm.role_rank, lpm.role_leads, lpm.end_invitations, lpm.end_membership, lpm.hold_members, lpm.join_org,
@@ -77,6 +80,8 @@ grant execute on function
     lpm.rehearse, lpm.commit_is_replicated,
     lpm.failure, lpm.failure_code, lpm.presentable, lpm.scope_account, lpm.scope_orgs, lpm.scope_led_orgs, lpm.scope_vault, lpm.scope_vault_user,
     lpm.scope_vault_org, lpm.check_push, lpm.check_share, lpm.check_public_key, lpm.parse_policy, lpm.describe_policy, lpm.read_claims, lpm.complete_claims, lpm.judge, lpm.explain_checks,
+    lpm.just_now, lpm.session_lives, lpm.are_hashes, lpm.close_session, lpm.issue_session_tokens, lpm.enter_login_code, lpm.enter_refresh_token,
+    lpm.lock_account, lpm.find_pairing, lpm.pairing_status, lpm.enter_pairing, lpm.end_pairings,
     lpm.accept_escrow, lpm.open_vault, lpm.claim_open, lpm.note_grant, lpm.flush_decision, lpm.loaded_escrow_keys, lpm.has_escrow_key
 to lpm_definer;
 grant execute on function lpm.digest, lpm.hmac, lpm.gen_random_bytes, lpm.commit_is_replicated to lpm_owner;
@@ -94,7 +99,7 @@ grant select on lpm_dashboard.audit to lpm_auditor;
 grant execute on function lpm.scope_account, lpm.scope_orgs, lpm.scope_led_orgs, lpm.scope_vault, lpm.scope_vault_user, lpm.scope_vault_org
 to lpm_dashboard, lpm_auditor;
 grant execute on function
-    lpm.create_user, lpm.drop_user, lpm.create_token, lpm.revoke_tokens, lpm.set_plan, lpm.create_org, lpm.add_member, lpm.remove_member, lpm.set_sharing,
+    lpm.create_user, lpm.drop_user, lpm.create_token, lpm.revoke_tokens, lpm.list_sessions, lpm.end_sessions, lpm.set_plan, lpm.create_org, lpm.add_member, lpm.remove_member, lpm.set_sharing,
     lpm.create_gateway_login, lpm.trust_issuer, lpm.distrust_issuer, lpm.reserve_vault, lpm.transfer_vault, lpm.repin, lpm.delete_vault,
     lpm.restore_version
 to lpm_admin;

@@ -102,10 +102,12 @@ begin
         select format('row security is off on %s', c.oid::regclass), 'critical', format('alter table %s enable row level security', c.oid::regclass)
           from pg_catalog.pg_class c where c.relnamespace = 'lpm'::regnamespace and c.relkind = 'r' and not c.relrowsecurity;
     return query
-        select format('%s expired token uses, CI tokens and stranger counts wait to be removed', w.waiting), 'warning',
+        select format('%s expired token uses, CI tokens and tokens of login sessions wait to be removed', w.waiting), 'warning',
                'select lpm.remove_expired(), from cron or pg_cron every hour'
           from (select (select count(*) from (select from lpm.oidc_token_use u where u.expires_at < clock_timestamp() limit 100001) x)
-                     + (select count(*) from lpm.ci_token t where t.expires_at < clock_timestamp()) as waiting) w
+                     + (select count(*) from lpm.ci_token t where t.expires_at < clock_timestamp())
+                     + (select count(*) from lpm.access_token t where t.session_id is not null and t.expires_at < clock_timestamp())
+                     + (select count(*) from lpm.session_refresh r where r.expires_at < clock_timestamp()) as waiting) w
          where w.waiting > 100000;
     return query
         select format('fsync is %s, full_page_writes is %s: audit rows can be lost in a crash', current_setting('fsync'), current_setting('full_page_writes')),
@@ -129,7 +131,8 @@ $$;
 create view lpm.escrow_keys with (security_barrier) as select id, fingerprint, public_key, seals_new, vaults from lpm.list_escrow_keys();
 comment on view lpm.escrow_keys is 'Loaded escrow keys by id and fingerprint, newest first, and how many vaults each one opens';
 
--- Removes token uses, CI tokens, invitations and stranger counts that no longer decide anything. Returns how many rows.
+-- Removes token uses, CI tokens, invitations, stranger counts, and what login sessions and pairings leave behind: what no
+-- longer decides anything. Returns how many rows.
 create function lpm.remove_expired() returns bigint
 language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
@@ -148,6 +151,26 @@ begin
     get diagnostics removed = row_count;
     total := total + removed;
     delete from lpm.oidc_stranger s where s.hour < clock_timestamp() - interval '30 days';
+    get diagnostics removed = row_count;
+    total := total + removed;
+    -- Hourly, so a session whose end somebody is just being told goes with the next run. What is of it goes with it.
+    delete from lpm.session s where not lpm.session_lives(s.id) and coalesce(s.ended_at, s.refreshed_at) < clock_timestamp() - interval '1 hour';
+    get diagnostics removed = row_count;
+    total := total + removed;
+    delete from lpm.access_token t where t.session_id is not null and t.expires_at < clock_timestamp();
+    get diagnostics removed = row_count;
+    total := total + removed;
+    delete from lpm.session_refresh r where r.expires_at < clock_timestamp();
+    get diagnostics removed = row_count;
+    total := total + removed;
+    delete from lpm.login_code c where c.expires_at < clock_timestamp() - interval '10 minutes';
+    get diagnostics removed = row_count;
+    total := total + removed;
+    -- a pairing whose key was read stays as long as its session: whoever unpairs wants to end that
+    delete from lpm.pairing_session p where p.status in ('pending', 'approved') and p.expires_at < clock_timestamp();
+    get diagnostics removed = row_count;
+    total := total + removed;
+    delete from lpm.pairing_miss m where m.created_at < clock_timestamp() - interval '10 minutes';
     get diagnostics removed = row_count;
     return total + removed;
 end

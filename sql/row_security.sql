@@ -31,6 +31,14 @@ create policy mine on lpm.user_public_keys to lpm_definer using (user_id = lpm.s
 create policy fellow on lpm.user_public_keys for select to lpm_definer
     using (exists (select from lpm.org_member m where m.user_id = user_public_keys.user_id));
 
+create policy mine on lpm.access_token to lpm_definer using (user_id = lpm.scope_account());
+create policy mine on lpm.session to lpm_definer using (user_id = lpm.scope_account());
+create policy mine on lpm.session_refresh to lpm_definer
+    using (exists (select from lpm.session s where s.id = session_id and s.user_id = lpm.scope_account()));
+create policy mine on lpm.login_code to lpm_definer using (user_id = lpm.scope_account());
+create policy mine on lpm.pairing_session to lpm_definer using (user_id = lpm.scope_account());
+create policy mine on lpm.pairing_miss to lpm_definer using (user_id = lpm.scope_account());
+
 create policy owned on lpm.vault_claim for select to lpm_definer using (vault_id = lpm.scope_vault());
 
 create policy mine on lpm.vault_sync to lpm_definer

@@ -9,6 +9,9 @@ create type lpm.caller as (
     handle text,
     plan text,
     owns_vault boolean,     -- may attach policies and escrow to the vault in question
+    token_id uuid,          -- the bearer …
+    token_scope text,       -- … what it may: `all`, `read` or `none` …
+    session_id uuid,        -- … and its login session, if it has one
     -- what `enter_org` adds
     org_id uuid,
     org text,               -- its slug
@@ -51,12 +54,32 @@ begin
 end
 $$;
 
--- The account of a bearer token. `needs` is `read` or `all`.
-create function lpm.enter_account(token_hash bytea, needs text, vault_id text default null) returns lpm.caller
+-- Whether a moment was within the last 30 seconds; not of the future either, or a clock that is set back would prolong it.
+create function lpm.just_now(moment timestamptz) returns boolean
+language sql volatile parallel safe
+set search_path = pg_catalog, pg_temp
+as $$ select moment between clock_timestamp() - interval '30 seconds' and clock_timestamp() + interval '30 seconds' $$;
+
+-- Whether a login session goes on: refreshed in time, not ended, and the token it came from is still good.
+create function lpm.session_lives(session_id uuid) returns boolean
+language plpgsql volatile parallel unsafe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (select from lpm.session s join lpm.access_token p on p.id = s.pat_id
+                    where s.id = session_lives.session_id and s.ended_at is null and s.expires_at > clock_timestamp()
+                      and p.revoked_at is null and p.expires_at > clock_timestamp());
+end
+$$;
+
+-- The account of a bearer token. `needs` is `none`, `read` or `all`. With `rotating` also that of a token that was replaced
+-- just now: its holder may not have learnt the new one.
+create function lpm.enter_account(token_hash bytea, needs text, vault_id text default null, rotating boolean default false) returns lpm.caller
 language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    stored bytea := sha256(enter_account.token_hash);
     found_token record;
     claim lpm.vault_claim;
     caller lpm.caller;
@@ -72,15 +95,27 @@ begin
         caller.refusal := lpm.failure('bad_request', 'reason', 'a vault id has 1 to 256 bytes');
         return caller;
     end if;
-    select t.scope, a.id, a.handle, a.plan into found_token
-      from lpm.access_token t join lpm.account a on a.id = t.user_id
-     where t.stored_hash = sha256(enter_account.token_hash)
-       and t.revoked_at is null and t.expires_at > clock_timestamp();
+    if rotating then
+        select t.stored_hash into stored from lpm.access_token t where t.previous_hash = stored and lpm.just_now(t.rotated_at);
+        stored := coalesce(stored, sha256(enter_account.token_hash));
+    end if;
+    -- A session's token is worth what the token is worth that the session came from.
+    select t.id as token_id, t.session_id, coalesce(p.scope, t.scope) as scope, a.id, a.handle, a.plan into found_token
+      from lpm.access_token t
+      join lpm.account a on a.id = t.user_id
+      left join lpm.session s on s.id = t.session_id
+      left join lpm.access_token p on p.id = s.pat_id
+     where t.stored_hash = stored
+       and t.revoked_at is null and t.expires_at > clock_timestamp()
+       and (t.session_id is null
+            or s.ended_at is null and s.expires_at > clock_timestamp() and p.revoked_at is null and p.expires_at > clock_timestamp());
     if not found then
-        caller.refusal := lpm.failure('unauthorized');
+        caller.refusal := lpm.failure(case when exists (
+            select from lpm.access_token t where t.stored_hash = stored and t.session_id is not null and not lpm.session_lives(t.session_id))
+            then 'session_ended' else 'unauthorized' end);
         return caller;
     end if;
-    if not (found_token.scope = 'all' or found_token.scope = needs) then
+    if not (found_token.scope = 'all' or found_token.scope = needs or needs = 'none') then
         caller.refusal := lpm.failure('token_scope', 'allowed',
             case found_token.scope when 'read' then 'read' else 'say who you are' end);
         return caller;
@@ -93,6 +128,9 @@ begin
     caller.user_id := found_token.id;
     caller.handle := found_token.handle;
     caller.plan := found_token.plan;
+    caller.token_id := found_token.token_id;
+    caller.token_scope := found_token.scope;
+    caller.session_id := found_token.session_id;
     caller.owns_vault := claim.user_id is not distinct from found_token.id and claim.user_id is not null
                       or coalesce(claim.org_id = any (led_orgs), false);
     if caller.owns_vault then

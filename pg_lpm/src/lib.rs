@@ -25,7 +25,8 @@ pgrx::pg_module_magic!(name, version);
 
 extension_sql_file!("../../sql/roles.sql", bootstrap);
 extension_sql_file!("../../sql/tables.sql", requires = ["roles"]);
-extension_sql_file!("../../sql/scope.sql", requires = ["tables"]);
+extension_sql_file!("../../sql/tables_sessions.sql", requires = ["tables"]);
+extension_sql_file!("../../sql/scope.sql", requires = ["tables_sessions"]);
 extension_sql_file!("../../sql/members.sql", requires = ["scope"]);
 extension_sql_file!(
     "../../sql/row_security.sql",
@@ -49,6 +50,8 @@ extension_sql_file!("../../sql/api_versions.sql", requires = ["scope"]);
 extension_sql_file!("../../sql/api_policies.sql", requires = ["scope", policy::describe_policy]);
 extension_sql_file!("../../sql/api_escrow.sql", requires = ["scope", answer::failure]);
 extension_sql_file!("../../sql/api_ci.sql", requires = ["scope", keyring::has_escrow_key]);
+extension_sql_file!("../../sql/sessions.sql", requires = ["scope"]);
+extension_sql_file!("../../sql/pairing.sql", requires = ["sessions"]);
 extension_sql_file!("../../sql/admin_accounts.sql", requires = ["tables"]);
 extension_sql_file!("../../sql/admin_issuers.sql", requires = ["admin_accounts"]);
 extension_sql_file!("../../sql/admin_vaults.sql", requires = ["admin_accounts", "api_ci"]);
@@ -64,6 +67,7 @@ extension_sql_file!(
         "api_versions",
         "api_policies",
         "api_escrow",
+        "pairing",
         "admin_issuers",
         "admin_vaults",
         "health",
