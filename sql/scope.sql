@@ -96,8 +96,11 @@ begin
         return caller;
     end if;
     if rotating then
-        select t.stored_hash into stored from lpm.access_token t where t.previous_hash = stored and lpm.just_now(t.rotated_at);
-        stored := coalesce(stored, sha256(enter_account.token_hash));
+        -- locked, or somebody who rotates at the same time could come between this statement and the next
+        select t.stored_hash into stored from lpm.access_token t
+         where t.stored_hash = sha256(enter_account.token_hash)
+            or t.previous_hash = sha256(enter_account.token_hash) and lpm.just_now(t.rotated_at)
+           for no key update;
     end if;
     -- A session's token is worth what the token is worth that the session came from.
     select t.id as token_id, t.session_id, coalesce(p.scope, t.scope) as scope, a.id, a.handle, a.plan into found_token

@@ -10,6 +10,7 @@ mod handlers;
 mod log;
 mod oidc;
 mod openapi;
+mod page;
 mod reply;
 mod request;
 mod routes;

@@ -12,7 +12,7 @@ pub(crate) mod refusals;
 pub(crate) use paths::Documented;
 pub(crate) use paths::Paths;
 
-use crate::handlers::{ci, escrow, health, platforms, policies, vaults, versions};
+use crate::handlers::{ci, escrow, health, pairing, platforms, policies, sessions, vaults, versions};
 use everywhere::{Everywhere, Schemes};
 use std::sync::LazyLock;
 use utoipa::OpenApi;
@@ -58,6 +58,18 @@ pub(crate) static SERVED: LazyLock<Served> = LazyLock::new(|| {
         escrow::escrow_key,
         escrow::put_escrow,
         escrow::disable_escrow,
+        sessions::exchange,
+        sessions::refresh,
+        sessions::list_sessions,
+        sessions::end_session,
+        sessions::whoami,
+        sessions::rotate_token,
+        sessions::revoke_token,
+        pairing::start,
+        pairing::show,
+        pairing::approve,
+        pairing::consume,
+        pairing::revoke_all,
         platforms::connect,
         platforms::push,
         platforms::pull,
@@ -73,6 +85,8 @@ pub(crate) static SERVED: LazyLock<Served> = LazyLock::new(|| {
         (name = "policies", description = "Which CI jobs may pull what"),
         (name = "escrow", description = "Opening a vault to CI"),
         (name = "ci", description = "What CI jobs call"),
+        (name = "sessions", description = "Login sessions and tokens; signing in itself is a page for people, `/cli/login`"),
+        (name = "pairing", description = "Handing a machine's wrapping key to a browser"),
         (name = "platforms", description = "Not offered: they would send plaintext to the server"),
         (name = "health", description = "Operations"),
     ),

@@ -1,6 +1,7 @@
 //! Replies: one function turns what a handler found into a response.
 
 use crate::db::DbError;
+use crate::page::Page;
 use crate::request::Account;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
@@ -121,6 +122,17 @@ pub(crate) fn respond(route: &'static str, result: Result<Answer, Refusal>) -> R
     if let Some(signature) = answer.signature.and_then(|signature| HeaderValue::try_from(signature).ok()) {
         headers.insert("x-lpm-signature", signature);
     }
+    response
+}
+
+/// The response to a person.
+pub(crate) fn page(route: &'static str, page: Page) -> Response {
+    let summary = Summary { route, code: page.code.map(|code| code.as_str().to_owned()) };
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::from_u16(page.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.extensions_mut().insert(summary);
+    let body = page.into_body(response.headers_mut());
+    *response.body_mut() = body.into();
     response
 }
 

@@ -4,7 +4,7 @@
 
 use futures_util::{Stream, StreamExt};
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, ORIGIN};
 use hyper::body::Bytes;
 use lpm_core::bearer::{self, Kind};
 use lpm_core::failure::{Code, Failure};
@@ -23,6 +23,9 @@ use warp::{Buf, Filter, Rejection};
 pub(crate) const PUSH_BODY: Limit = Limit { bytes: 15 * 1024 * 1024, text: "15 MiB", memory: &PUSHES };
 /// Longest body of everything else.
 pub(crate) const SMALL_BODY: Limit = Limit { bytes: 64 * 1024, text: "64 KiB", memory: &SMALL };
+
+/// Longest form of the sign-in page: a token and the names of its fields.
+pub(crate) const FORM_BODY: Limit = Limit { bytes: 4 * 1024, text: "4 KiB", memory: &SMALL };
 
 /// How many KiB the bodies of open requests may hold together: pushes, and everything else.
 static PUSHES: Semaphore = Semaphore::const_new(256 * 1024);
@@ -113,6 +116,11 @@ impl Account {
     /// What goes to SQL in place of the token.
     pub(crate) fn hash(&self) -> &[u8] {
         &self.hash
+    }
+
+    /// Which kind of token it is.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        self.token.expose_str().and_then(bearer::kind)
     }
 
     /// The token, for the signature of a reply.
@@ -206,6 +214,34 @@ impl Request {
             Some(token) if bearer::kind(token) == Some(Kind::Ci) => Ok(Account::of(token)),
             _ => Err(Code::CiTokenInvalid.into()),
         }
+    }
+
+    /// Whether the body is a form as browsers send it.
+    pub(crate) fn is_form(&self) -> bool {
+        let kind = self.single(CONTENT_TYPE.as_str()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    }
+
+    /// Whether a browser says that a page of this server sends the request. `Sec-Fetch-Site` decides where there is one:
+    /// no page can set it. `Origin` alone is `null` under our referrer policy, so it decides for old browsers only, and
+    /// who sends neither is refused.
+    pub(crate) fn comes_from_here(&self) -> bool {
+        if self.headers.contains_key("sec-fetch-site") {
+            return self.single("sec-fetch-site") == Some("same-origin");
+        }
+        let (Some(origin), Some(host)) = (self.single(ORIGIN.as_str()), self.single(HOST.as_str())) else {
+            return false;
+        };
+        let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+    }
+
+    /// The header of this name, if there is one and not two.
+    fn single(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.get_all(name).iter();
+        let (Some(value), None) = (values.next(), values.next()) else { return None };
+        value.to_str().ok()
     }
 
     fn bearer(&self) -> Option<&str> {

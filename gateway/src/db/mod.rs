@@ -34,12 +34,15 @@ mod connect;
 mod error;
 mod escrow;
 mod lease;
+mod pairing;
 mod policies;
+mod sessions;
 mod vaults;
 mod versions;
 
 pub(crate) use ci::CiRequest;
 pub(crate) use error::DbError;
+pub(crate) use sessions::PairHashes;
 
 use crate::config::Settings;
 use crate::reply::Answer;

@@ -6,8 +6,11 @@
 pub(crate) mod ci;
 pub(crate) mod escrow;
 pub(crate) mod health;
+pub(crate) mod login;
+pub(crate) mod pairing;
 pub(crate) mod platforms;
 pub(crate) mod policies;
+pub(crate) mod sessions;
 pub(crate) mod vaults;
 pub(crate) mod versions;
 

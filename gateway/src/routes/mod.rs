@@ -7,14 +7,18 @@
 mod ci;
 mod escrow;
 mod health;
+mod login;
+mod pairing;
 mod platforms;
 mod policies;
+mod sessions;
 mod vaults;
 mod versions;
 
 use crate::handlers::{Gateway, Outcome};
 use crate::openapi::SERVED;
-use crate::reply::{nothing_at, respond, wrong_method};
+use crate::page::Page;
+use crate::reply::{self, nothing_at, respond, wrong_method};
 use std::convert::Infallible;
 use std::future::{self, Future};
 use std::sync::Arc;
@@ -32,7 +36,9 @@ use route;
 
 /// Everything that the gateway answers. What CI jobs call comes first: routes are tried in order.
 pub(crate) fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
-    undocumented()
+    login::routes(gateway)
+        .or(undocumented())
+        .unify()
         .or(ci::routes(gateway))
         .unify()
         .or(vaults::routes(gateway))
@@ -42,6 +48,10 @@ pub(crate) fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .or(policies::routes(gateway))
         .unify()
         .or(escrow::routes(gateway))
+        .unify()
+        .or(sessions::routes(gateway))
+        .unify()
+        .or(pairing::routes(gateway))
         .unify()
         .or(platforms::routes())
         .unify()
@@ -78,6 +88,10 @@ fn with(
 
 async fn answer(route: &'static str, outcome: impl Future<Output = Outcome>) -> Response {
     respond(route, outcome.await)
+}
+
+async fn page(route: &'static str, page: impl Future<Output = Page>) -> Response {
+    reply::page(route, page.await)
 }
 
 #[cfg(test)]

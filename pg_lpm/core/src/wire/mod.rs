@@ -54,6 +54,11 @@ pub struct ErrorReply {
     pub hint: Option<String>,
 }
 
+/// An object of which nothing is read.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Empty {}
+
 /// That something was done.
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
