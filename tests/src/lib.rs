@@ -9,6 +9,7 @@
 //! * [`leaks`] searches for secrets in what all of them leave behind.
 //! * [`load`] keeps pulling while a test breaks something: [`network`] is a cable that can be cut, [`clock`] one
 //!   that can be set.
+//! * [`signin`] signs in as a browser and a command line do.
 //! * [`stack`] puts them together: one cluster and one issuer per test binary, one database and one
 //!   gateway per test.
 //!
@@ -30,6 +31,7 @@ pub mod per_vault;
 pub mod process;
 pub mod published;
 pub mod raw_http;
+pub mod signin;
 pub mod sources;
 pub mod stack;
 pub mod wire;
