@@ -177,7 +177,7 @@ $$;
 -- POST /api/cli/refresh: a refresh token buys the next pair. Several processes of a machine may do so at once with the same
 -- one; once one of what they got is used, all others of its generation count as replaced. One that was replaced for longer
 -- than that means that somebody has a copy: nobody can tell who, so the session ends.
-create function lpm_api.refresh_session(request_id uuid, address text, token_hash bytea, access_hash bytea, refresh_hash bytea) returns lpm_api.answer
+create function lpm_api.refresh_session(request_id uuid, address text, refresh_hash bytea, next_access_hash bytea, next_refresh_hash bytea) returns lpm_api.answer
 language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -187,10 +187,10 @@ declare
     session lpm.session;
     used lpm.session_refresh;
 begin
-    if not lpm.are_hashes(refresh_session.access_hash, refresh_session.refresh_hash) then
+    if not lpm.are_hashes(refresh_session.next_access_hash, refresh_session.next_refresh_hash) then
         return lpm.failure('bad_request', 'reason', 'the new tokens have no hashes');
     end if;
-    select * into entered from lpm.enter_refresh_token(refresh_session.token_hash);
+    select * into entered from lpm.enter_refresh_token(refresh_session.refresh_hash);
     caller := entered.caller;
     session := entered.session;
     used := entered.used;
@@ -208,7 +208,7 @@ begin
     end if;
     update lpm.session_refresh r set replaced_at = clock_timestamp()
      where r.session_id = session.id and r.generation <= used.generation and r.replaced_at is null;
-    return lpm.issue_session_tokens(session, used.generation + 1, refresh_session.access_hash, refresh_session.refresh_hash);
+    return lpm.issue_session_tokens(session, used.generation + 1, refresh_session.next_access_hash, refresh_session.next_refresh_hash);
 end
 $$;
 

@@ -95,6 +95,10 @@ async fn what_is_no_json_is_refused_on_every_route_before_anything_else_is_looke
             ("100,000 open brackets", "[".repeat(100_000).into_bytes()),
         ];
         for (name, bytes) in cases {
+            // an object without members has no quotes
+            if bytes == text.as_bytes() {
+                continue;
+            }
             let (case, status) = (format!("{} {name}", route.name), status(body, &bytes));
             let reply = world.post(route, bytes).await?;
             let code = refused(&case, &reply, status)?;

@@ -65,7 +65,9 @@ async fn a_missing_member_is_named_on_every_route() -> Result<()> {
     let world = World::new().await?;
     let before = world.rows().await?;
     for (route, body) in with_body() {
-        assert!(!refused(route.name, &world.post(route, "{}").await?, 400)?.is_empty(), "{}", route.name);
+        if !body.required.is_empty() {
+            refused(route.name, &world.post(route, "{}").await?, 400)?;
+        }
         for name in body.required {
             let mut spoiled = (body.valid)(&world)?;
             spoiled

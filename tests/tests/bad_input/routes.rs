@@ -21,7 +21,7 @@ async fn every_other_method_of_a_path_is_refused_with_those_that_it_has() -> Res
     let world = World::new().await?;
     let before = world.rows().await?;
     for (path, methods) in paths() {
-        let path = path.replace("{vault}", &world.vault).replace("{policy}", &world.policy);
+        let path = world.fill(path);
         let allowed: Vec<&str> = methods.iter().copied().collect();
         for method in ["GET", "POST", "DELETE", "PUT", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "get", "G"] {
             if methods.contains(method) {

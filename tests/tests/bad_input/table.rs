@@ -18,6 +18,10 @@ pub(crate) enum Identity {
     Reader,
     /// An account that may change something.
     Writer,
+    /// Whoever has a token, whatever it may; it may be gone afterwards.
+    Holder,
+    /// A login session.
+    Session,
     /// The bearer of an exchanged CI token.
     Job,
     /// The bearer of an OIDC token, which stands in the body.
@@ -49,7 +53,7 @@ const PUSH: usize = 15 * 1024 * 1024;
 const SMALL: usize = 64 * 1024;
 
 /// Every route, in an order in which one good request to each succeeds.
-pub(crate) const ROUTES: [Route; 25] = [
+pub(crate) const ROUTES: [Route; 37] = [
     get("GET /healthz", "", Identity::Anyone),
     get("GET /readyz", "", Identity::Anyone),
     get("GET /openapi.json", "", Identity::Anyone),
@@ -147,7 +151,87 @@ pub(crate) const ROUTES: [Route; 25] = [
     },
     get("DELETE /api/vault/oidc/policies/{policy}", "", Identity::Writer),
     get("DELETE /api/vault/oidc/escrow", "?vaultId={vault}", Identity::Writer),
+    Route {
+        name: "POST /api/cli/exchange",
+        query: "",
+        identity: Identity::Anyone,
+        body: small(|world| Ok(json!({"code": world.login_code()?})), &["code"], &[]),
+    },
+    Route {
+        name: "POST /api/cli/refresh",
+        query: "",
+        identity: Identity::Anyone,
+        body: small(
+            |world| Ok(json!({"refreshToken": world.refresh_token()?, "deviceFingerprint": "0a"})),
+            &["refreshToken"],
+            &["deviceFingerprint"],
+        ),
+    },
+    get("GET /api/cli/sessions", "", Identity::Reader),
+    get("GET /api/registry/-/whoami", "", Identity::Holder),
+    Route {
+        name: "POST /api/registry/-/token/rotate",
+        query: "",
+        identity: Identity::Holder,
+        body: small(|_| Ok(json!({})), &[], &[]),
+    },
+    Route {
+        name: "POST /api/registry/tokens/revoke",
+        query: "",
+        identity: Identity::Holder,
+        body: small(|world| Ok(json!({"token": world.spare_token()?})), &["token"], &[]),
+    },
+    get("GET /api/vault/pair/{code}", "", Identity::Session),
+    Route {
+        name: "POST /api/vault/pair/{code}",
+        query: "",
+        identity: Identity::Session,
+        body: small(
+            |world| {
+                world.wait_with_the_code()?;
+                Ok(json!({"encryptedWrappingKey": SEALED, "ephemeralPublicKey": POINT}))
+            },
+            &["encryptedWrappingKey", "ephemeralPublicKey"],
+            &[],
+        ),
+    },
+    Route {
+        name: "POST /api/vault/pair/{code}/consume",
+        query: "",
+        identity: Identity::Session,
+        body: small(|_| Ok(json!({})), &[], &[]),
+    },
+    Route {
+        name: "POST /api/vault/pair",
+        query: "",
+        identity: Identity::Session,
+        body: small(
+            |_| Ok(json!({"browserPublicKey": POINT, "deviceLabel": "browser"})),
+            &["browserPublicKey"],
+            &["deviceLabel"],
+        ),
+    },
+    Route {
+        name: "POST /api/vault/pair/revoke-all",
+        query: "",
+        identity: Identity::Session,
+        body: small(|_| Ok(json!({})), &[], &[]),
+    },
+    get("DELETE /api/cli/sessions/{id}", "", Identity::Writer),
 ];
+
+/// The contract's own: a point of P-256, and a wrapping key that was sealed for another.
+const POINT: &str =
+    "BFkat3HrvP1tnLkJTRBlKK3Rpp1EwsH2J/CJ7Fi5xhrfn05qvw0EXAxpOjxorXyXynK+ZN70om/s0mPdmKkngPA=";
+const SEALED: &str = "AAECAwQFBgcICQoL:W9QRD+pM+pW3YUjuXiAqSyWWs5c1n2cvnvPAnDV7UUVMWaflITY88hK+KRqtBXgb";
+
+const fn small(
+    valid: fn(&World) -> Result<Value>,
+    required: &'static [&'static str],
+    optional: &'static [&'static str],
+) -> Option<Body> {
+    Some(Body { valid, limit: SMALL, optional, required })
+}
 
 const fn get(name: &'static str, query: &'static str, identity: Identity) -> Route {
     Route { name, query, identity, body: None }

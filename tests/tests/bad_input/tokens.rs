@@ -167,7 +167,12 @@ async fn a_token_that_is_not_good_any_more_or_for_this_is_refused_on_every_route
             identity => {
                 cases.push(("a CI token", &ci, 403, "ci_token_scope"));
                 cases.push(("an unknown CI token", &unknown_ci, 403, "ci_token_scope"));
-                cases.push(("a token of scope `none`", &none, 403, "token_scope"));
+                if identity != Identity::Holder {
+                    cases.push(("a token of scope `none`", &none, 403, "token_scope"));
+                }
+                if identity == Identity::Session {
+                    cases.push(("a token that is no session's", &alice, 403, "session_needed"));
+                }
                 if identity == Identity::Writer {
                     cases.push(("a token of scope `read`", &read, 403, "token_scope"));
                 }

@@ -2,12 +2,14 @@
 
 use crate::table::{Identity, Route};
 use anyhow::{Context, Result, ensure};
+use lpm_core::bearer::{self, Kind};
 use lpm_core::envelope::{aead, vault};
 use lpm_core::secret::Secret;
 use lpm_tests::database::Database;
 use lpm_tests::escrowed::PAYLOAD;
 use lpm_tests::gateway::{self, Gateway, Reply};
 use lpm_tests::issuer::TokenRequest;
+use lpm_tests::signin::{Session, SignIn};
 use lpm_tests::stack::{Seed, Shared, shared};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Body, Method, RequestBuilder};
@@ -25,11 +27,25 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Every row that an account can change.
 const ROWS: &str = "select md5(string_agg(row, e'\\n' order by row)) from (
     select 'account ' || t::text from lpm.account t union all select 'member ' || t::text from lpm.org_member t
-    union all select 'token ' || t::text from lpm.access_token t union all select 'claim ' || t::text from lpm.vault_claim t
+    union all select 'token ' || t::text from lpm.access_token t where t.name <> 'spare'
+    union all select 'session ' || t::text from lpm.session t where t.device <> 'spare' union all select 'claim ' || t::text from lpm.vault_claim t
     union all select 'vault ' || t::text from lpm.vault_sync t union all select 'version ' || t::text from lpm.vault_version t
     union all select 'blob ' || t::text from lpm.blob_seen t union all select 'policy ' || t::text from lpm.oidc_policy t
     union all select 'pin ' || t::text from lpm.oidc_subject_pin t union all select 'issuer ' || t::text from lpm.oidc_issuer t
 ) rows (row)";
+
+/// The pairing code that a browser waits with.
+const CODE: &str = "ABC234";
+
+/// A token of this kind that only its holder knows.
+fn made(kind: Kind) -> Result<String> {
+    Ok(bearer::token(kind, &aead::random()?).expose_str().context("ASCII")?.to_owned())
+}
+
+/// What the database stores of it, as SQL.
+fn stored(token: &str) -> String {
+    format!(r"\x{}", hex::encode(bearer::stored_hash(&bearer::hash(token.as_bytes()))))
+}
 
 /// A vault of `alice` that is open to `main` of `acme/web`, and the gateway that all requests go to.
 pub(crate) struct World {
@@ -38,6 +54,9 @@ pub(crate) struct World {
     pub(crate) vault: String,
     pub(crate) owner: String,
     pub(crate) policy: String,
+    /// A login session, whose browser waits with a pairing code.
+    session: Session,
+    session_id: String,
     alice: String,
     wrapping_key: Secret,
     superuser: Client,
@@ -62,12 +81,16 @@ impl World {
         let gateway = options(gateway::Options::new(database.url_as(&gateway_login)))
             .start(&logs.path().join("gateway.log"))?;
         let superuser = database.connect().await?;
+        let session = SignIn::default().session(&gateway, &alice).await?;
+        let session_id = database.value("select id from lpm.session")?;
         let mut world = Self {
             database,
             gateway,
             vault: Uuid::new_v4().to_string(),
             owner: String::new(),
             policy: String::new(),
+            session,
+            session_id,
             alice,
             wrapping_key: Secret::new(aead::random::<32>()?.to_vec()),
             superuser,
@@ -85,6 +108,7 @@ impl World {
                 world.policy = reply.member("id");
             }
         }
+        world.wait_with_the_code()?;
         // the first grant records the repository's ids, and the later ones change nothing
         world.ci_token().await?;
         Ok(world)
@@ -133,14 +157,60 @@ impl World {
         Ok(reply.member("token"))
     }
 
+    /// A fresh token of alice that nobody misses, without rights: one with rights unpairs the session when it is revoked.
+    pub(crate) fn spare_token(&self) -> Result<String> {
+        self.database.value("select lpm.create_token('alice', name => 'spare', scope => 'none')")
+    }
+
+    /// A fresh login code of alice.
+    pub(crate) fn login_code(&self) -> Result<String> {
+        let code = made(Kind::LoginCode)?;
+        self.database.value(&format!(
+            "insert into lpm.login_code (stored_hash, user_id, pat_id, device, expires_at)
+             select '{}', user_id, id, 'spare', clock_timestamp() + interval '1 minute' from lpm.access_token where name = 'laptop' returning 1",
+            stored(&code)
+        ))?;
+        Ok(code)
+    }
+
+    /// The refresh token of a fresh session.
+    pub(crate) fn refresh_token(&self) -> Result<String> {
+        let token = made(Kind::Refresh)?;
+        self.database.value(&format!(
+            "with begun as (insert into lpm.session (user_id, pat_id, device, expires_at)
+                select user_id, id, 'spare', clock_timestamp() + interval '1 day' from lpm.access_token where name = 'laptop' returning id)
+             insert into lpm.session_refresh (stored_hash, session_id, generation, expires_at)
+             select '{}', id, 1, clock_timestamp() + interval '1 day' from begun returning 1",
+            stored(&token)
+        ))?;
+        Ok(token)
+    }
+
+    /// Has the session's browser wait with [`CODE`], whatever became of it before.
+    pub(crate) fn wait_with_the_code(&self) -> Result<()> {
+        self.database.value(&format!(
+            "delete from lpm.pairing_session where session_id = '{id}';
+             insert into lpm.pairing_session (user_id, session_id, code, browser_public_key, expires_at)
+             select user_id, id, '{CODE}', 'key', clock_timestamp() + interval '5 minutes' from lpm.session where id = '{id}' returning 1",
+            id = self.session_id
+        ))?;
+        Ok(())
+    }
+
     async fn push(&self, body: &Value) -> Result<Reply> {
         let path = format!("/api/vaults/{}/sync", self.vault);
         self.gateway.post(&path, Some(self.alice()), body).await
     }
 
+    /// A path with this world's ids.
+    pub(crate) fn fill(&self, path: &str) -> String {
+        let path = path.replace("{vault}", &self.vault).replace("{policy}", &self.policy);
+        path.replace("{id}", &self.session_id).replace("{code}", CODE)
+    }
+
     /// The path with this world's ids.
     pub(crate) fn path(&self, route: &Route) -> String {
-        route.path().replace("{vault}", &self.vault).replace("{policy}", &self.policy)
+        self.fill(route.path())
     }
 
     /// Path and query with this world's ids.
@@ -153,6 +223,8 @@ impl World {
         Ok(match route.identity {
             Identity::Anyone | Identity::Nobody | Identity::Oidc => None,
             Identity::Reader | Identity::Writer => Some(self.alice().to_owned()),
+            Identity::Holder => Some(self.spare_token()?),
+            Identity::Session => Some(self.session.token.clone()),
             Identity::Job => Some(self.ci_token().await?),
         })
     }

@@ -110,6 +110,8 @@ async fn p32_a_ci_token_opens_its_vault_once_and_no_other_route() -> Result<()> 
         let expected = match path.as_str() {
             // here the token stands in the body, and is none
             PULL | EXCHANGE => (401, "token_malformed".to_owned()),
+            // these look at nothing but their body
+            "/api/cli/exchange" | "/api/cli/refresh" => (400, "bad_request".to_owned()),
             _ => (403, "ci_token_scope".to_owned()),
         };
         assert_eq!(seen(&reply), expected, "P32 {method} {path}: {}", reply.text());
