@@ -12,6 +12,7 @@ mod memory;
 mod payloads;
 mod places;
 mod requests;
+mod sessions;
 mod world;
 
 use anyhow::Result;
@@ -46,6 +47,7 @@ async fn d08_with_everything_logged_no_secret_is_left_anywhere() -> Result<()> {
 async fn play(world: &mut World, round: usize) -> Result<()> {
     commands::play(world, round).await?;
     requests::play(world, round).await?;
+    sessions::play(world, round).await?;
     jobs::play(world, round).await?;
     payloads::play(world, round).await
 }

@@ -49,6 +49,9 @@ async fn bodies(world: &mut World, vault: &Vault) -> Result<()> {
         ("/api/vault/oidc", false, "oidcToken"),
         ("/api/vault/oidc/pull", false, "oidcToken"),
         (sync.as_str(), true, "encryptedBlob"),
+        ("/api/cli/exchange", false, "code"),
+        ("/api/cli/refresh", false, "refreshToken"),
+        ("/api/registry/tokens/revoke", true, "token"),
     ] {
         for (shape, write) in SHAPES {
             let case = format!("{member} {shape} to {path}");
