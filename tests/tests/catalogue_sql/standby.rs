@@ -35,7 +35,8 @@ async fn d9_a_hot_standby_refuses_every_request_and_opens_no_grant_of_the_primar
     let (none, vault, production) = (None::<Uuid>, &world.vault_id, "production");
     let policy = json!({"vaultId": vault, "provider": "github", "subject": "repo:a/b", "allowedBranches": [], "allowedEnvironments": []}).to_string();
     let blob = "AAAA:AAAA";
-    let calls: [(&str, Vec<&(dyn ToSql + Sync)>); 20] = [
+    let codes = vec!["ABC234".to_owned()];
+    let calls: [(&str, Vec<&(dyn ToSql + Sync)>); 33] = [
         ("open", vec![&granted.request]),
         ("decide", vec![&id, &NONE, issuer, &claims, vault, &production, &none]),
         ("exchange", vec![&id, &NONE, issuer, &claims, vault, &production, &none, &hash]),
@@ -55,6 +56,19 @@ async fn d9_a_hot_standby_refuses_every_request_and_opens_no_grant_of_the_primar
         ("list_versions", vec![&id, &NONE, token, vault]),
         ("restore_version", vec![&id, &NONE, token, vault, &1, &None::<i32>]),
         ("explain", vec![&id, &NONE, token, vault, issuer, &claims, &production]),
+        ("begin_login", vec![&id, &NONE, token, &hash, &"device", &NONE]),
+        ("exchange_code", vec![&id, &NONE, &hash, &hash, &hash]),
+        ("refresh_session", vec![&id, &NONE, &hash, &hash, &hash]),
+        ("list_sessions", vec![&id, &NONE, token]),
+        ("end_session", vec![&id, &NONE, token, &"x"]),
+        ("whoami", vec![&id, &NONE, token]),
+        ("rotate_token", vec![&id, &NONE, token, &hash]),
+        ("revoke_token", vec![&id, &NONE, token, &hash]),
+        ("start_pairing", vec![&id, &NONE, token, &codes, &"key", &NONE]),
+        ("show_pairing", vec![&id, &NONE, token, &codes[0]]),
+        ("approve_pairing", vec![&id, &NONE, token, &codes[0], &"sealed", &"key"]),
+        ("consume_pairing", vec![&id, &NONE, token, &codes[0]]),
+        ("revoke_pairings", vec![&id, &NONE, token]),
         ("ready", vec![]),
     ];
     let refused = (503, "read_only".to_owned());
