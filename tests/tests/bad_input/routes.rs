@@ -78,7 +78,9 @@ async fn a_path_that_is_almost_one_of_ours_is_nothing() -> Result<()> {
             &upper,
             &encoded,
         ] {
-            if is_path(target) || !target.starts_with('/') {
+            // of two slashes at the beginning, one is a client's whose registry's address ends with it
+            let tidied = target.strip_prefix('/').filter(|rest| rest.starts_with('/')).unwrap_or(target);
+            if is_path(tidied) || !target.starts_with('/') {
                 continue;
             }
             let reply = raw(&world, route.method(), target).await?;
