@@ -60,7 +60,6 @@ impl SignIn {
 }
 
 /// The request with the page's form, as browsers write it.
-#[must_use]
 pub fn with_form(request: RequestBuilder, token: &str) -> RequestBuilder {
     let mut form = String::from("token=");
     for byte in token.bytes() {
