@@ -8,6 +8,9 @@ use reqwest::Method;
 
 const STATE: &str = "0123456789abcdef0123456789abcdef";
 
+/// What a browser says of where a form comes from.
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 /// A page as every answer of this path has to be.
 fn is_a_safe_page(case: &str, reply: &Reply) {
     let policy = reply.header("content-security-policy");
@@ -259,7 +262,7 @@ async fn another_site_cannot_send_the_form() -> Result<()> {
     let stack = Stack::new().await?;
     let own = stack.gateway.url().to_owned();
     let host = own.trim_start_matches("http://").to_owned();
-    let cases: [(&str, &[(&str, &str)], bool); 14] = [
+    let cases: [(&str, Headers<'_>, bool); 14] = [
         ("a browser on the page", &[("sec-fetch-site", "same-origin"), ("origin", "null")], true),
         ("an old browser on the page", &[("origin", &own)], true),
         ("behind something that ends TLS", &[("origin", &format!("https://{host}"))], true),
