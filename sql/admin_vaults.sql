@@ -114,6 +114,7 @@ declare
     new_version int;
 begin
     select * into of_owner from lpm.find_owner(restore_version.owner);
+    perform lpm.hold_members(of_owner.org_id);
     select v.id into stored from lpm.vault_sync v
      where v.vault_id = restore_version.vault_id and (v.user_id = of_owner.user_id or v.org_id = of_owner.org_id) for update;
     new_version := lpm.bring_back(stored, restore_version.version, null);

@@ -36,8 +36,7 @@ language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    caller lpm.caller := lpm.enter_account(escrow_key.token_hash, 'read', escrow_key.vault_id);
-    of_org uuid;
+    caller lpm.caller := lpm.enter_owner(escrow_key.token_hash, 'read', escrow_key.vault_id, escrow_key.org);
     key record;
     stored record;
     reply jsonb;
@@ -45,8 +44,8 @@ begin
     if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
-    if escrow_key.org is not null then
-        return lpm.failure('org_unknown', 'org', escrow_key.org);
+    if escrow_key.org is not null and escrow_key.vault_id is null then
+        return lpm.failure('bad_request', 'reason', 'the parameter `org` needs `vaultId`');
     end if;
     select k.* into key from lpm.loaded_escrow_keys() k where k.position = 1;
     if not found then
@@ -55,7 +54,7 @@ begin
     reply := jsonb_build_object('keyId', key.id, 'publicKey', encode(key.public_key, 'base64'), 'fingerprint', key.fingerprint);
     if escrow_key.vault_id is not null then
         select v.escrow_kind, v.legacy_clients into stored from lpm.vault_sync v
-         where v.vault_id = escrow_key.vault_id and (v.org_id = of_org or of_org is null and v.user_id = caller.user_id);
+         where v.vault_id = escrow_key.vault_id and (v.org_id = caller.org_id or caller.org_id is null and v.user_id = caller.user_id);
         reply := reply || jsonb_build_object('escrow', coalesce(stored.escrow_kind, 'off'), 'legacyClients', coalesce(stored.legacy_clients, false));
     end if;
     return row (200, reply::text)::lpm_api.answer;
@@ -71,10 +70,9 @@ language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    caller lpm.caller := lpm.enter_account(put_escrow.token_hash, 'all', put_escrow.vault_id);
+    caller lpm.caller := lpm.enter_owner(put_escrow.token_hash, 'all', put_escrow.vault_id, put_escrow.org);
     asked_kind text := coalesce(put_escrow.kind, 'wrapping');
     problem text;
-    of_org uuid;
     sharing_org text;
     claim text;
     stored lpm.vault_sync;
@@ -98,13 +96,15 @@ begin
     if problem is not null then
         return lpm.failure('bad_request', 'reason', problem);
     end if;
-    if put_escrow.org is not null then
-        return lpm.failure('org_unknown', 'org', put_escrow.org);
+    if not lpm.role_leads(caller.role) then
+        return lpm.refuse(put_escrow.request_id, put_escrow.address, caller, 'escrow_on', put_escrow.vault_id, 'org_role',
+                          'role', caller.role, 'org', caller.org, 'what', 'open its vaults to CI');
     end if;
-    if caller.plan = 'free' then
-        return lpm.refuse(put_escrow.request_id, put_escrow.address, caller, 'escrow_on', put_escrow.vault_id, 'plan_ci_escrow', 'owner', caller.handle);
+    if coalesce(caller.org_plan, caller.plan) = 'free' then
+        return lpm.refuse(put_escrow.request_id, put_escrow.address, caller, 'escrow_on', put_escrow.vault_id, 'plan_ci_escrow',
+                          'owner', coalesce(caller.org, caller.handle));
     end if;
-    if of_org is null
+    if caller.org_id is null
        and not exists (select from lpm.vault_sync v where v.vault_id = put_escrow.vault_id and v.user_id = caller.user_id and v.version > 0) then
         select o.slug into sharing_org from lpm.vault_sync v join lpm.org o on o.id = v.org_id
          where v.vault_id = put_escrow.vault_id and v.version > 0 and o.id = any (lpm.scope_orgs()) order by o.slug limit 1;
@@ -113,18 +113,18 @@ begin
                               'vault', put_escrow.vault_id, 'org', sharing_org);
         end if;
     end if;
-    claim := lpm.claim_vault(put_escrow.vault_id, org => of_org);
+    claim := lpm.claim_vault(put_escrow.vault_id, org => caller.org_id);
     if claim <> 'mine' then
         return lpm.refuse(put_escrow.request_id, put_escrow.address, caller, 'escrow_on', put_escrow.vault_id,
                           case claim when 'limited' then 'claim_rate_limited' else 'vault_claimed' end,
-                          'vault', put_escrow.vault_id, 'owner', caller.handle);
+                          'vault', put_escrow.vault_id, 'owner', coalesce(caller.org, caller.handle));
     end if;
 
     insert into lpm.vault_sync (vault_id, user_id, org_id)
-    values (put_escrow.vault_id, case when of_org is null then caller.user_id end, of_org)
+    values (put_escrow.vault_id, case when caller.org_id is null then caller.user_id end, caller.org_id)
     on conflict do nothing;
     select v.* into stored from lpm.vault_sync v
-     where v.vault_id = put_escrow.vault_id and (v.org_id = of_org or of_org is null and v.user_id = caller.user_id) for update;
+     where v.vault_id = put_escrow.vault_id and (v.org_id = caller.org_id or caller.org_id is null and v.user_id = caller.user_id) for update;
     if asked_kind = 'aes' and put_escrow.sealed is null and stored.version > 0 then
         return lpm.failure('bad_request', 'reason', '`sealed` is missing: the vault was pushed, so the key of its ciphertext must come along');
     end if;
@@ -138,7 +138,7 @@ begin
     end if;
     if put_escrow.sealed is not null then
         select * into accepted from lpm.accept_escrow(asked_kind, put_escrow.sealed, null, put_escrow.vault_id,
-            case when of_org is null then 'user' else 'org' end, coalesce(of_org, caller.user_id), stored.wrapped_key, stored.blob_sha256);
+            case when caller.org_id is null then 'user' else 'org' end, coalesce(caller.org_id, caller.user_id), stored.wrapped_key, stored.blob_sha256);
         if (accepted.refusal).status is not null then
             return lpm.refuse_with(put_escrow.request_id, put_escrow.address, caller, 'escrow_on', put_escrow.vault_id, accepted.reason, accepted.refusal);
         end if;
@@ -153,9 +153,9 @@ begin
         update lpm.vault_version o set ci_escrow_wrapping_key = null, escrow_kind = null where o.vault = stored.id;
     end if;
     perform lpm.audit(put_escrow.request_id, put_escrow.address, caller, 'escrow_on', put_escrow.vault_id,
-                      json_strip_nulls(json_build_object('keyId', key_id, 'kind', asked_kind, 'legacyClients', put_escrow.legacy_clients)), org => of_org);
+                      json_strip_nulls(json_build_object('keyId', key_id, 'kind', asked_kind, 'legacyClients', put_escrow.legacy_clients)));
     return row (200, json_build_object('success', true, 'escrow', 'on', 'kind', asked_kind, 'keyId', key_id,
-                                       'owner', coalesce(of_org, caller.user_id))::text)::lpm_api.answer;
+                                       'owner', coalesce(caller.org_id, caller.user_id))::text)::lpm_api.answer;
 end
 $$;
 
@@ -165,24 +165,25 @@ language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    caller lpm.caller := lpm.enter_account(disable_escrow.token_hash, 'all', disable_escrow.vault_id);
-    of_org uuid;
+    caller lpm.caller := lpm.enter_owner(disable_escrow.token_hash, 'all', disable_escrow.vault_id, disable_escrow.org);
     stored bigint;
 begin
     if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
-    if disable_escrow.org is not null then
-        return lpm.failure('org_unknown', 'org', disable_escrow.org);
+    if not lpm.role_leads(caller.role) then
+        return lpm.refuse(disable_escrow.request_id, disable_escrow.address, caller, 'escrow_off', disable_escrow.vault_id, 'org_role',
+                          'role', caller.role, 'org', caller.org, 'what', 'close its vaults to CI');
     end if;
     update lpm.vault_sync v set ci_escrow_wrapping_key = null, escrow_kind = null
-     where v.vault_id = disable_escrow.vault_id and (v.org_id = of_org or of_org is null and v.user_id = caller.user_id)
+     where v.vault_id = disable_escrow.vault_id and (v.org_id = caller.org_id or caller.org_id is null and v.user_id = caller.user_id)
     returning v.id into stored;
     if not found then
-        return lpm.failure('vault_unknown', 'vault', disable_escrow.vault_id);
+        return case when caller.org_id is null then lpm.failure('vault_unknown', 'vault', disable_escrow.vault_id)
+                    else lpm.failure('org_vault_unknown', 'vault', disable_escrow.vault_id, 'org', caller.org) end;
     end if;
     update lpm.vault_version o set ci_escrow_wrapping_key = null, escrow_kind = null where o.vault = stored;
-    perform lpm.audit(disable_escrow.request_id, disable_escrow.address, caller, 'escrow_off', disable_escrow.vault_id, org => of_org);
-    return row (200, json_build_object('success', true, 'escrow', 'off', 'owner', coalesce(of_org, caller.user_id))::text)::lpm_api.answer;
+    perform lpm.audit(disable_escrow.request_id, disable_escrow.address, caller, 'escrow_off', disable_escrow.vault_id);
+    return row (200, json_build_object('success', true, 'escrow', 'off', 'owner', coalesce(caller.org_id, caller.user_id))::text)::lpm_api.answer;
 end
 $$;

@@ -73,6 +73,7 @@ as $$
 declare
     caller lpm.caller := lpm.enter_org(share.token_hash, 'all', share.org, share.vault_id);
     checked record;
+    brought record;
     stranger uuid;
     left_out record;
     stored lpm.vault_sync;
@@ -96,8 +97,12 @@ begin
         return lpm.refuse(share.request_id, share.address, caller, 'share', share.vault_id, 'org_role',
                           'role', caller.role, 'org', caller.org, 'what', 'share its vaults');
     end if;
-    if num_nonnulls(share.escrow_key_id, share.escrow_sealed, share.escrow_blob_sha256) > 0 then
-        return lpm.refuse(share.request_id, share.address, caller, 'share', share.vault_id, 'escrow_not_opted_in');
+    -- Before anything is written, as for a push.
+    select * into brought from lpm.bring_escrow(
+        (select v.escrow_kind from lpm.vault_sync v where v.vault_id = share.vault_id and v.org_id = caller.org_id),
+        share.escrow_key_id, share.escrow_sealed, share.escrow_blob_sha256, share.vault_id, 'org', caller.org_id, checked.blob_sha256);
+    if brought.reason is not null then
+        return lpm.refuse_with(share.request_id, share.address, caller, 'share', share.vault_id, brought.reason, brought.refusal);
     end if;
 
     -- From here on nobody leaves: whoever had left before is no recipient, whoever leaves after loses this copy too.
@@ -136,25 +141,28 @@ begin
         end if;
     end if;
 
-    if stored.version > 0 then
-        insert into lpm.vault_version (vault, version, encrypted_blob, wrapped_key, blob_sha256, ci_escrow_wrapping_key, escrow_kind, created_at, created_by)
-        values (stored.id, stored.version, stored.encrypted_blob, stored.wrapped_key, stored.blob_sha256,
-                stored.ci_escrow_wrapping_key, stored.escrow_kind, stored.updated_at, stored.updated_by);
-        delete from lpm.vault_version o where o.vault = stored.id and o.version <= stored.version - 9;
-        delete from lpm.vault_org_keys k where k.vault = stored.id and k.version <= stored.version - 9;
+    if brought.escrow is not null and stored.escrow_kind is distinct from 'aes' then
+        -- switched off since
+        return lpm.refuse(share.request_id, share.address, caller, 'share', share.vault_id, 'escrow_not_opted_in');
     end if;
+
+    perform lpm.keep_version(stored.id);
     new_version := stored.version + 1;
     update lpm.vault_sync v
        set version = new_version, encrypted_blob = share.encrypted_blob, blob_sha256 = checked.blob_sha256,
            name = coalesce(left(share.name, 256), v.name), schema = coalesce(share.schema::json, v.schema),
+           -- a share without the key leaves CI out until one brings it
+           ci_escrow_wrapping_key = case v.escrow_kind when 'aes' then brought.escrow end,
            updated_at = clock_timestamp(), updated_by = caller.user_id
      where v.id = stored.id;
     insert into lpm.vault_org_keys (vault, version, org_id, user_id, wrapped_key)
     select stored.id, new_version, caller.org_id, r.user_id, r.wrapped_key
       from unnest(share.recipients, share.wrapped_keys) r (user_id, wrapped_key);
+    perform lpm.forget_versions(stored.id);
 
     perform lpm.audit(share.request_id, share.address, caller, 'share', share.vault_id,
-                      json_build_object('version', new_version, 'recipients', cardinality(share.recipients), 'forced', coalesce(share.force, false)));
+                      json_strip_nulls(json_build_object('version', new_version, 'recipients', cardinality(share.recipients), 'forced', coalesce(share.force, false),
+                          'escrow', case stored.escrow_kind when 'aes' then brought.escrow is not null end)));
     select json_agg(a.handle order by a.handle) into unshared
       from lpm.vault_org_keys k
       join lpm.account a on a.id = k.user_id

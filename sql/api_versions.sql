@@ -22,11 +22,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from lpm.vault_version o using lpm.vault_sync v where v.id = forget_versions.vault and o.vault = v.id and o.version <= v.version - 10;
+    delete from lpm.vault_org_keys k using lpm.vault_sync v where v.id = forget_versions.vault and k.vault = v.id and k.version <= v.version - 10;
 end
 $$;
 
--- Makes a kept version the newest, and returns its new number, or null where it is not kept. The row is locked. Nothing
--- is pushed: the ciphertext is this row's own. What was switched off since stays off.
+-- Makes a kept version the newest, and returns its new number, or null where it is not kept. The row is locked, and
+-- before it the memberships of its org (see lpm.hold_members). Nothing is pushed: the ciphertext is this row's own.
+-- What was switched off since stays off.
 create function lpm.bring_back(vault bigint, version int, author uuid) returns int
 language plpgsql volatile parallel unsafe
 set search_path = pg_catalog, pg_temp
@@ -46,6 +48,10 @@ begin
       from lpm.vault_version o
      where v.id = bring_back.vault and o.vault = v.id and o.version = bring_back.version
     returning v.version into new_version;
+    -- copies of those who have left went with them; who has come since has none of a version of before
+    insert into lpm.vault_org_keys (vault, version, org_id, user_id, wrapped_key)
+    select k.vault, new_version, k.org_id, k.user_id, k.wrapped_key
+      from lpm.vault_org_keys k where k.vault = bring_back.vault and k.version = bring_back.version;
     perform lpm.forget_versions(bring_back.vault);
     return new_version;
 end
@@ -57,21 +63,18 @@ language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    caller lpm.caller := lpm.enter_account(list_versions.token_hash, 'read', list_versions.vault_id);
-    of_org uuid;
+    caller lpm.caller := lpm.enter_owner(list_versions.token_hash, 'read', list_versions.vault_id, list_versions.org);
     stored bigint;
 begin
     if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
-    if list_versions.org is not null then
-        return lpm.failure('org_unknown', 'org', list_versions.org);
-    end if;
     select v.id into stored from lpm.vault_sync v
      where v.vault_id = list_versions.vault_id and v.version > 0
-       and (v.org_id = of_org or of_org is null and v.user_id = caller.user_id);
+       and (v.org_id = caller.org_id or caller.org_id is null and v.user_id = caller.user_id);
     if not found then
-        return lpm.failure('vault_unknown', 'vault', list_versions.vault_id);
+        return case when caller.org_id is null then lpm.failure('vault_unknown', 'vault', list_versions.vault_id)
+                    else lpm.failure('org_vault_unknown', 'vault', list_versions.vault_id, 'org', caller.org) end;
     end if;
     return row (200, (
         with kept as (
@@ -92,30 +95,36 @@ language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    caller lpm.caller := lpm.enter_account(restore_version.token_hash, 'all', restore_version.vault_id);
+    caller lpm.caller := lpm.enter_owner(restore_version.token_hash, 'all', restore_version.vault_id, restore_version.org);
     stored record;
     new_version int;
 begin
     if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
-    if restore_version.org is not null then
-        return lpm.failure('org_unknown', 'org', restore_version.org);
-    end if;
     if restore_version.version is null then
         return lpm.failure('bad_request', 'reason', 'a version is needed');
     end if;
-    if caller.plan = 'free' then
-        return lpm.refuse(restore_version.request_id, restore_version.address, caller, 'restore', restore_version.vault_id, 'plan_sync', 'owner', caller.handle);
+    if coalesce(caller.org_plan, caller.plan) = 'free' then
+        return lpm.refuse(restore_version.request_id, restore_version.address, caller, 'restore', restore_version.vault_id, 'plan_sync',
+                          'owner', coalesce(caller.org, caller.handle));
     end if;
+    if not caller.may_share then
+        return lpm.refuse(restore_version.request_id, restore_version.address, caller, 'restore', restore_version.vault_id, 'org_role',
+                          'role', caller.role, 'org', caller.org, 'what', 'restore its vaults');
+    end if;
+    perform lpm.hold_members(caller.org_id);
     select v.id, v.version into stored from lpm.vault_sync v
-     where v.vault_id = restore_version.vault_id and v.user_id = caller.user_id and v.version > 0 for update;
+     where v.vault_id = restore_version.vault_id and v.version > 0
+       and (v.org_id = caller.org_id or caller.org_id is null and v.user_id = caller.user_id) for update;
     if not found then
-        return lpm.failure('vault_unknown', 'vault', restore_version.vault_id);
+        return case when caller.org_id is null then lpm.failure('vault_unknown', 'vault', restore_version.vault_id)
+                    else lpm.failure('org_vault_unknown', 'vault', restore_version.vault_id, 'org', caller.org) end;
     end if;
     if restore_version.expected_version <> stored.version then
-        return lpm.refuse(restore_version.request_id, restore_version.address, caller, 'restore', restore_version.vault_id, 'version_conflict',
-                          'version', stored.version::text, 'expected', restore_version.expected_version::text);
+        return lpm.refuse(restore_version.request_id, restore_version.address, caller, 'restore', restore_version.vault_id,
+                          case when caller.org_id is null then 'version_conflict' else 'org_version_conflict' end,
+                          'version', stored.version::text, 'expected', restore_version.expected_version::text, 'org', caller.org);
     elsif restore_version.version = stored.version then
         return lpm.failure('bad_request', 'reason', format('version %s is the newest already', stored.version));
     end if;
@@ -125,6 +134,6 @@ begin
     end if;
     perform lpm.audit(restore_version.request_id, restore_version.address, caller, 'restore', restore_version.vault_id,
                       json_build_object('from', restore_version.version, 'version', new_version));
-    return row (200, json_build_object('version', new_version, 'status', 'restored', 'owner', caller.user_id)::text)::lpm_api.answer;
+    return row (200, json_build_object('version', new_version, 'status', 'restored', 'owner', coalesce(caller.org_id, caller.user_id))::text)::lpm_api.answer;
 end
 $$;

@@ -194,6 +194,19 @@ begin
 end
 $$;
 
+-- For what an account has of its own and an org has too: with `org` as its member, else as the account.
+create function lpm.enter_owner(token_hash bytea, needs text, vault_id text, org text) returns lpm.caller
+language plpgsql volatile parallel unsafe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if enter_owner.org is null then
+        return lpm.enter_account(enter_owner.token_hash, enter_owner.needs, enter_owner.vault_id);
+    end if;
+    return lpm.enter_org(enter_owner.token_hash, enter_owner.needs, enter_owner.org, enter_owner.vault_id);
+end
+$$;
+
 -- The vault of a CI request, and only the rows of those who may open it to CI. An owner that is named and
 -- does not match is treated like a vault that does not exist.
 create function lpm.enter_vault(vault_id text, owner uuid) returns boolean

@@ -3,6 +3,7 @@
 use crate::escrowed::{Escrowed, answer};
 use anyhow::{Result, ensure};
 use lpm_core::envelope::escrow::{EscrowKind, seal_escrow_random};
+use lpm_core::envelope::share::wrap_for_member;
 use lpm_core::envelope::{aead, vault};
 use lpm_core::secret::Secret;
 use serde_json::{Value, json};
@@ -107,11 +108,84 @@ impl Escrowed {
         escrow: Option<&Brought>,
         legacy_clients: Option<bool>,
     ) -> Result<(i32, Value)> {
+        self.opt_in_for(client, None, vault_id, escrow, legacy_clients).await
+    }
+
+    /// The answer to opting an org's vault in, or with `org` none the account's own.
+    pub async fn opt_in_for(
+        &self,
+        client: &Client,
+        org: Option<&str>,
+        vault_id: &str,
+        escrow: Option<&Brought>,
+        legacy_clients: Option<bool>,
+    ) -> Result<(i32, Value)> {
         let (sealed, hash) = (escrow.map(|e| &e.sealed), escrow.map(|e| &e.blob_sha256));
         let id = Uuid::now_v7();
-        let arguments: [&(dyn ToSql + Sync); 8] =
-            [&id, &NONE, &self.token, &vault_id, &sealed, &"aes", &hash, &legacy_clients];
+        let arguments: [&(dyn ToSql + Sync); 9] =
+            [&id, &NONE, &self.token, &vault_id, &sealed, &"aes", &hash, &legacy_clients, &org];
         answer(client, "put_escrow", &arguments).await
+    }
+
+    /// The answer to a share with everyone who is in the org, which replaces whatever is there.
+    pub async fn share(
+        &self,
+        client: &Client,
+        org: &str,
+        vault_id: &str,
+        text: &Ciphertext,
+        escrow: Option<&Brought>,
+    ) -> Result<(i32, Value)> {
+        let sql = format!(
+            "select coalesce(string_agg(m.user_id::text, ' '), '') from lpm.org_member m join lpm.org o on o.id = m.org_id where o.slug = '{org}'"
+        );
+        let members = self.database.value(&sql)?;
+        let members: Vec<Uuid> = members.split(' ').map(str::parse).collect::<Result<_, _>>()?;
+        // for keys that nobody registered: the server opens none of them
+        let keys: Vec<String> = members
+            .iter()
+            .map(|_| {
+                let recipient = aead::public_key(&aead::random()?)?;
+                wrap_for_member(&recipient, &aead::random()?, &aead::random()?, &text.key)
+            })
+            .collect::<Result<_, _>>()?;
+        let member = |of: fn(&Brought) -> &str| escrow.map(of);
+        let (key_id, sealed, hash) =
+            (member(|e| &e.key_id), member(|e| &e.sealed), member(|e| &e.blob_sha256));
+        let (id, expected) = (Uuid::now_v7(), None::<i32>);
+        let arguments: [&(dyn ToSql + Sync); 15] = [
+            &id,
+            &NONE,
+            &self.token,
+            &org,
+            &vault_id,
+            &text.blob,
+            &members,
+            &keys,
+            &expected,
+            &true,
+            &"web",
+            &NONE,
+            &key_id,
+            &sealed,
+            &hash,
+        ];
+        answer(client, "share", &arguments).await
+    }
+
+    /// Shares a fresh ciphertext and its key.
+    pub async fn share_with_key(
+        &self,
+        client: &Client,
+        org: &str,
+        vault_id: &str,
+        payload: &str,
+    ) -> Result<Ciphertext> {
+        let text = self.encrypt(payload)?;
+        let escrow = self.seal(client, vault_id, &text).await?;
+        let (status, body) = self.share(client, org, vault_id, &text, Some(&escrow)).await?;
+        ensure!(status == 201 || status == 200, "share: {status} {body}");
+        Ok(text)
     }
 
     /// A vault that is allowed, opted in with kind `aes`, and pushed; its id and what was pushed.

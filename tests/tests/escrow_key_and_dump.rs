@@ -10,6 +10,7 @@ use lpm_core::secret::Secret;
 use lpm_tests::cluster::{self, Cluster};
 use lpm_tests::database::Database;
 use lpm_tests::escrowed::{Escrowed, PAYLOAD, SECRET, answer};
+use lpm_tests::stack::ORG;
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
@@ -79,7 +80,10 @@ impl World {
                 other => anyhow::bail!("an owner: {other:?}"),
             };
             found.push(Row {
-                name: format!("{vault_id} {version}"),
+                name: match owner {
+                    Owner::User(_) => format!("{vault_id} {version}"),
+                    Owner::Org(_) => format!("{vault_id} {version} of the org"),
+                },
                 vault_id,
                 owner,
                 escrow: row.get(4),
@@ -188,5 +192,28 @@ async fn with_a_machines_wrapping_key_everything_opens_that_this_machine_pushed(
     assert_eq!(world.opened().await?, names(&["open to CI 3"]), "no copy of the machine's key is left");
     world.turn_off("open to CI").await?;
     assert_eq!(world.opened().await?, names(&[]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_an_orgs_vaults_exactly_those_open_that_are_open_to_ci() -> Result<()> {
+    let world = World::new().await?;
+    let (laptop, client) = (&world.laptop, &world.client);
+    let text = laptop.encrypt(PAYLOAD)?;
+    assert_eq!(laptop.share(client, ORG, "closed", &text, None).await?.0, 201);
+    // one vault, the account's own row and the org's, and only the latter is open
+    laptop.push(client, "both").await?;
+    let text = laptop.encrypt(PAYLOAD)?;
+    assert_eq!(laptop.share(client, ORG, "both", &text, None).await?.0, 201);
+    assert_eq!(world.opened().await?, names(&[]));
+    let escrow = laptop.seal(client, "both", &text).await?;
+    assert_eq!(laptop.opt_in_for(client, Some(ORG), "both", Some(&escrow), None).await?.0, 200);
+    laptop.share_with_key(client, ORG, "both", PAYLOAD).await?;
+    laptop.push(client, "both").await?;
+    assert_eq!(world.opened().await?, names(&["both 1 of the org", "both 2 of the org"]));
+    // a machine's key opens nothing of an org
+    laptop.escrow(client, "both").await?;
+    let mine = ["both 1", "both 2", "both 1 of the org", "both 2 of the org"];
+    assert_eq!(world.opened().await?, names(&mine), "\"closed\" is the org's, and stays closed");
     Ok(())
 }

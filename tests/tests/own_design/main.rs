@@ -2,6 +2,7 @@
 //! escrow, hashed tokens, aliases. Each ends with the refusal, the trail that it leaves, and the honest job,
 //! which is served as before.
 
+mod aes_moves;
 mod aliases;
 mod escrow_moves;
 mod issuers;
