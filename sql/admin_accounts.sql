@@ -67,6 +67,10 @@ begin
         raise exception '"%" is not a name: lower-case letters, digits, ".", "_" and "-", at most 63', check_name.name
             using errcode = 'invalid_parameter_value';
     end if;
+    -- words that stand where a handle does: /api/orgs/{org}/members/public-keys, …/invitations/accept
+    if check_name.name in ('public-keys', 'accept') then
+        raise exception 'the name "%" is reserved', check_name.name using errcode = 'reserved_name';
+    end if;
     if check_name.plan is null or check_name.plan not in ('free', 'pro', 'org') then
         raise exception 'there is no plan "%"', check_name.plan using errcode = 'invalid_parameter_value', hint = 'Plans are free, pro and org.';
     end if;

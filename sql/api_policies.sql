@@ -17,7 +17,6 @@ as $$
 declare
     caller lpm.caller := lpm.enter_account(create_policy.token_hash, 'all');
     asked record;
-    org lpm.org;
     claim text;
     policy uuid;
     new_document bytea;
@@ -36,40 +35,43 @@ begin
         return lpm.failure('issuer_not_trusted', 'issuer', asked.issuer, 'provider', asked.provider);
     end if;
     if asked.scope = 'org' then
-        select o.* into org from lpm.org o where o.slug = asked.org and o.id = any (lpm.scope_led_orgs());
-        if not found then
-            return lpm.refuse(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id, 'org_unknown', 'org', asked.org);
-        elsif org.plan <> 'org' then
-            return lpm.refuse(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id, 'plan_org_policy', 'owner', org.slug);
+        caller := lpm.enter_org(create_policy.token_hash, 'all', asked.org, asked.vault_id);
+        if (caller.refusal).status is not null then
+            return lpm.refuse_with(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id,
+                                   lpm.failure_code((caller.refusal).body), caller.refusal);
+        elsif not lpm.role_leads(caller.role) then
+            return lpm.refuse_role(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id, 'open its vaults to CI');
+        elsif caller.org_plan <> 'org' then
+            return lpm.refuse(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id, 'plan_org_policy', 'owner', caller.org);
         end if;
     elsif caller.plan = 'free' then
         return lpm.refuse(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id, 'plan_ci_escrow', 'owner', caller.handle);
     end if;
-    claim := lpm.claim_vault(asked.vault_id, org => org.id);
+    claim := lpm.claim_vault(asked.vault_id, org => caller.org_id);
     if claim <> 'mine' then
         return lpm.refuse(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id,
                           case claim when 'limited' then 'claim_rate_limited' else 'vault_claimed' end,
-                          'vault', asked.vault_id, 'owner', coalesce(org.slug, caller.handle));
+                          'vault', asked.vault_id, 'owner', coalesce(caller.org, caller.handle));
     end if;
 
     -- Each one is looked at for each pull. The claim is locked, so nobody else is adding one.
     new_document := sha256(convert_to(asked.document, 'UTF8'));
     if (select count(*) >= 100 and not bool_or(p.document_sha256 = new_document) from lpm.oidc_policy p
-         where p.vault_id = asked.vault_id and coalesce(p.user_id, p.org_id) = coalesce(org.id, caller.user_id)) then
+         where p.vault_id = asked.vault_id and coalesce(p.user_id, p.org_id) = coalesce(caller.org_id, caller.user_id)) then
         return lpm.refuse(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id, 'too_many_policies',
                           'vault', asked.vault_id, 'limit', '100');
     end if;
 
     -- The subject's ids are shared by all policies that name it; ids given here pin at once, but never re-pin.
     select n.* into pin from lpm.oidc_subject_pin n
-     where n.vault_id = asked.vault_id and n.holder = coalesce(org.id, caller.user_id) and n.issuer = asked.issuer and n.subject = asked.subject
+     where n.vault_id = asked.vault_id and n.holder = coalesce(caller.org_id, caller.user_id) and n.issuer = asked.issuer and n.subject = asked.subject
        for update;
     if pin.subject_id <> asked.pin_id or pin.owner_id <> asked.pin_owner_id then
         return lpm.refuse(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id, 'pinned_otherwise',
                           'subject', asked.subject, 'id', concat_ws(' of owner ', pin.subject_id, pin.owner_id));
     end if;
     insert into lpm.oidc_subject_pin as p (vault_id, holder, issuer, subject, subject_id, owner_id, pinned_at)
-    values (asked.vault_id, coalesce(org.id, caller.user_id), asked.issuer, asked.subject, asked.pin_id, asked.pin_owner_id, case when asked.pin_id is not null then clock_timestamp() end)
+    values (asked.vault_id, coalesce(caller.org_id, caller.user_id), asked.issuer, asked.subject, asked.pin_id, asked.pin_owner_id, case when asked.pin_id is not null then clock_timestamp() end)
     on conflict on constraint oidc_subject_pin_pkey do update
        set waiting_since = clock_timestamp(),
            subject_id = coalesce(p.subject_id, excluded.subject_id),
@@ -84,34 +86,44 @@ begin
     end if;
 
     insert into lpm.oidc_policy (vault_id, user_id, org_id, issuer, subject, document, document_sha256, author)
-    values (asked.vault_id, case when org.id is null then caller.user_id end, org.id, asked.issuer, asked.subject, asked.document::json,
+    values (asked.vault_id, case when caller.org_id is null then caller.user_id end, caller.org_id, asked.issuer, asked.subject, asked.document::json,
             new_document, caller.user_id)
     on conflict do nothing
     returning id into policy;
     if policy is null then
         select p.id into policy from lpm.oidc_policy p
-         where p.vault_id = asked.vault_id and coalesce(p.user_id, p.org_id) = coalesce(org.id, caller.user_id)
+         where p.vault_id = asked.vault_id and coalesce(p.user_id, p.org_id) = coalesce(caller.org_id, caller.user_id)
            and p.document_sha256 = new_document;
     end if;
     perform lpm.audit(create_policy.request_id, create_policy.address, caller, 'policy_create', asked.vault_id,
-                      json_build_object('policy', policy, 'document', asked.document::json), org => org.id);
+                      json_build_object('policy', policy, 'document', asked.document::json));
     return row (201, (asked.document::jsonb
-        || jsonb_build_object('success', true, 'id', policy, 'vaultId', asked.vault_id, 'owner', coalesce(org.id, caller.user_id),
+        || jsonb_build_object('success', true, 'id', policy, 'vaultId', asked.vault_id, 'owner', coalesce(caller.org_id, caller.user_id),
                               'permits', lpm.permits(asked.vault_id), 'warnings', to_jsonb(asked.warnings)))::text)::lpm_api.answer;
 end
 $$;
 
--- GET /api/vault/oidc/policies?vaultId=
-create function lpm_api.list_policies(request_id uuid, address text, token_hash bytea, vault_id text) returns lpm_api.answer
+-- GET /api/vault/oidc/policies?vaultId=&org=: without an org whatever the caller may see, with one only its policies
+create function lpm_api.list_policies(request_id uuid, address text, token_hash bytea, vault_id text, org text default null) returns lpm_api.answer
 language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    caller lpm.caller := lpm.enter_account(list_policies.token_hash, 'read', list_policies.vault_id);
+    caller lpm.caller;
+    owner uuid;
 begin
+    if list_policies.org is null then
+        caller := lpm.enter_account(list_policies.token_hash, 'read', list_policies.vault_id);
+    else
+        caller := lpm.enter_org(list_policies.token_hash, 'read', list_policies.org, list_policies.vault_id);
+    end if;
     if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
+    if not lpm.role_leads(caller.role) then
+        return lpm.refuse_role(list_policies.request_id, list_policies.address, caller, 'policy_list', list_policies.vault_id, 'see its policies');
+    end if;
+    owner := coalesce(caller.org_id, caller.user_id);
     return row (200, json_build_object(
         'policies', coalesce((
             select json_agg((p.document::jsonb || jsonb_build_object(
@@ -123,10 +135,10 @@ begin
                        order by p.created_at, p.id)
               from lpm.oidc_policy p
               left join lpm.oidc_subject_pin n on n.vault_id = p.vault_id and n.holder = coalesce(p.user_id, p.org_id) and n.issuer = p.issuer and n.subject = p.subject
-             where p.vault_id = list_policies.vault_id), '[]'),
-        'escrow', case when exists (select from lpm.vault_sync v where v.vault_id = list_policies.vault_id and v.user_id = caller.user_id
+             where p.vault_id = list_policies.vault_id and (caller.org_id is null or p.org_id = caller.org_id)), '[]'),
+        'escrow', case when exists (select from lpm.vault_sync v where v.vault_id = list_policies.vault_id and coalesce(v.user_id, v.org_id) = owner
                                        and v.escrow_kind is not null) then 'on' else 'off' end,
-        'owner', caller.user_id)::text)::lpm_api.answer;
+        'owner', owner)::text)::lpm_api.answer;
 end
 $$;
 
@@ -170,7 +182,8 @@ begin
     if pins = 0 then
         return lpm.failure('subject_unknown', 'subject', repin.subject);
     end if;
-    perform lpm.audit(repin.request_id, repin.address, caller, 'repin', repin.vault_id, json_build_object('subject', repin.subject));
+    perform lpm.audit(repin.request_id, repin.address, caller, 'repin', repin.vault_id, json_build_object('subject', repin.subject),
+                      org => case when lpm.scope_vault_user() is null then lpm.scope_vault_org() end);
     return row (200, json_build_object('success', true, 'subject', repin.subject, 'pins', pins)::text)::lpm_api.answer;
 end
 $$;

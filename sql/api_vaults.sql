@@ -172,27 +172,45 @@ begin
 end
 $$;
 
--- GET /api/vaults/{id}/audit: the last 50 entries, or the 50 before `cursor`
-create function lpm_api.audit(request_id uuid, address text, token_hash bytea, vault_id text, cursor text) returns lpm_api.answer
+-- GET /api/vaults/{id}/audit: the last 50 entries, or the 50 before `cursor`. With an org those of its vault, and what
+-- concerns all of its vaults: who came, who left, who became what.
+create function lpm_api.audit(request_id uuid, address text, token_hash bytea, vault_id text, cursor text, org text default null) returns lpm_api.answer
 language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    caller lpm.caller := lpm.enter_account(audit.token_hash, 'read', audit.vault_id);
+    caller lpm.caller;
     before_id bigint;
 begin
+    if audit.org is null then
+        caller := lpm.enter_account(audit.token_hash, 'read', audit.vault_id);
+    else
+        caller := lpm.enter_org(audit.token_hash, 'read', audit.org, audit.vault_id);
+    end if;
     if (caller.refusal).status is not null then
         return caller.refusal;
     end if;
     if audit.cursor !~ '^[0-9]{1,18}$' then
         return lpm.failure('bad_request', 'reason', '`cursor` is not one that this server gave out');
     end if;
+    if lpm.role_rank(caller.role) < lpm.role_rank('maintainer') then
+        return lpm.refuse_role(audit.request_id, audit.address, caller, 'audit', audit.vault_id, 'read its audit log');
+    end if;
     before_id := coalesce(audit.cursor::bigint, 9223372036854775807);
     return row (200, (
         with page as (
-            select a.* from lpm.audit_log a
-             where a.vault_id = audit.vault_id and a.owner_user_id = caller.user_id and a.id < before_id
-             order by a.id desc limit 50)
+            (select a.* from lpm.audit_log a
+              where caller.org_id is null and a.vault_id = audit.vault_id and a.owner_user_id = caller.user_id and a.id < before_id
+              order by a.id desc limit 50)
+            union all
+            (select a.* from lpm.audit_log a
+              where a.vault_id = audit.vault_id and a.owner_user_id is null and a.owner_org_id = caller.org_id and a.id < before_id
+              order by a.id desc limit 50)
+            union all
+            (select a.* from lpm.audit_log a
+              where a.vault_id is null and a.owner_org_id = caller.org_id and a.id < before_id
+              order by a.id desc limit 50)
+            order by id desc limit 50)
         select json_build_object(
                    'entries', coalesce(json_agg(json_build_object(
                        'id', p.id::text, 'action', p.action, 'userId', p.user_id, 'orgId', p.owner_org_id, 'createdAt', lpm.rfc3339(p.created_at),

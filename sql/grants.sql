@@ -75,7 +75,7 @@ grant select, insert on lpm.audit_log to lpm_definer;
 grant execute on function
     lpm.enter_account, lpm.enter_org, lpm.enter_owner, lpm.role_rank, lpm.role_leads, lpm.end_invitations, lpm.end_membership, lpm.hold_members, lpm.join_org,
     lpm.own_invitations, lpm.decline_invitation, lpm.enter_vault, lpm.enter_ci_token, lpm.return_ci_token_use, lpm.enter_request, lpm.claim_vault, lpm.claim_blob,
-    lpm.bring_escrow, lpm.keep_version, lpm.forget_versions, lpm.bring_back,
+    lpm.bring_escrow, lpm.keep_version, lpm.forget_versions, lpm.bring_back, lpm.refuse_role, lpm.role_problem, lpm.describe_member, lpm.has_other_owner,
     lpm.refuse_session, lpm.audit, lpm.refuse, lpm.refuse_with, lpm.rfc3339, lpm.permits, lpm.forget_pins, lpm.ci_facts, lpm.count_stranger, lpm.decide_request,
     lpm.rehearse, lpm.commit_is_replicated,
     lpm.failure, lpm.failure_code, lpm.presentable, lpm.scope_account, lpm.scope_orgs, lpm.scope_led_orgs, lpm.scope_vault, lpm.scope_vault_user,

@@ -12,7 +12,9 @@ pub(crate) mod refusals;
 pub(crate) use paths::Documented;
 pub(crate) use paths::Paths;
 
-use crate::handlers::{ci, escrow, health, pairing, platforms, policies, sessions, vaults, versions};
+use crate::handlers::{
+    ci, escrow, health, members, orgs, pairing, platforms, policies, sessions, vaults, versions,
+};
 use everywhere::{Everywhere, Schemes};
 use std::sync::LazyLock;
 use utoipa::OpenApi;
@@ -70,6 +72,21 @@ pub(crate) static SERVED: LazyLock<Served> = LazyLock::new(|| {
         pairing::approve,
         pairing::consume,
         pairing::revoke_all,
+        orgs::public_key,
+        orgs::put_public_key,
+        orgs::member_keys,
+        orgs::share,
+        orgs::org_pull,
+        orgs::list_org_vaults,
+        members::list,
+        members::set_role,
+        members::remove,
+        members::settings,
+        members::invite,
+        members::list_invitations,
+        members::end_invitation,
+        members::accept_invitation,
+        members::own_invitations,
         platforms::connect,
         platforms::push,
         platforms::pull,
@@ -87,6 +104,8 @@ pub(crate) static SERVED: LazyLock<Served> = LazyLock::new(|| {
         (name = "ci", description = "What CI jobs call"),
         (name = "sessions", description = "Login sessions and tokens; signing in itself is a page for people, `/cli/login`"),
         (name = "pairing", description = "Handing a machine's wrapping key to a browser"),
+        (name = "orgs", description = "Vaults that an org shares"),
+        (name = "members", description = "Members of an org, and invitations"),
         (name = "platforms", description = "Not offered: they would send plaintext to the server"),
         (name = "health", description = "Operations"),
     ),

@@ -47,6 +47,8 @@ extension_sql_file!(
 extension_sql_file!("../../sql/api_vaults.sql", requires = ["scope"]);
 extension_sql_file!("../../sql/api_orgs.sql", requires = ["api_vaults"]);
 extension_sql_file!("../../sql/api_versions.sql", requires = ["scope"]);
+extension_sql_file!("../../sql/api_members.sql", requires = ["members"]);
+extension_sql_file!("../../sql/api_invitations.sql", requires = ["members"]);
 extension_sql_file!("../../sql/api_policies.sql", requires = ["scope", policy::describe_policy]);
 extension_sql_file!("../../sql/api_escrow.sql", requires = ["scope", answer::failure]);
 extension_sql_file!("../../sql/api_ci.sql", requires = ["scope", keyring::has_escrow_key]);
@@ -65,6 +67,8 @@ extension_sql_file!(
         "issuers",
         "api_orgs",
         "api_versions",
+        "api_members",
+        "api_invitations",
         "api_policies",
         "api_escrow",
         "pairing",

@@ -69,7 +69,13 @@ async fn org_policies_take_an_org_plan_and_a_leading_role() -> Result<()> {
         }
         answer(&client, "create_policy", &[&Uuid::now_v7(), &NONE, &who.token, &policy.to_string()]).await
     };
-    assert_eq!(code(create(&bob, &org).await?), (404, "org_unknown".to_owned()), "a developer does not lead");
+    assert_eq!(code(create(&bob, &org).await?), denied("org_role"), "a developer does not lead");
+    let mallory = alice.account("mallory", "pro")?;
+    assert_eq!(
+        code(create(&mallory, &org).await?),
+        (404, "org_unknown".to_owned()),
+        "a stranger learns nothing"
+    );
     assert_eq!(
         code(create(&alice, &json!({"scope": "org", "org": "nobody"})).await?),
         (404, "org_unknown".to_owned())

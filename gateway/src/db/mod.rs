@@ -34,6 +34,8 @@ mod connect;
 mod error;
 mod escrow;
 mod lease;
+mod members;
+mod orgs;
 mod pairing;
 mod policies;
 mod sessions;

@@ -5,7 +5,7 @@ use crate::reply::Answer;
 use crate::request::{Account, Origin};
 
 const CREATE_POLICY: &str = call!("create_policy", "$1, $2, $3, $4");
-const LIST_POLICIES: &str = call!("list_policies", "$1, $2, $3, $4");
+const LIST_POLICIES: &str = call!("list_policies", "$1, $2, $3, $4, $5");
 const REVOKE_POLICY: &str = call!("revoke_policy", "$1, $2, $3, $4");
 const REPIN: &str = call!("repin", "$1, $2, $3, $4, $5");
 const EXPLAIN: &str = call!("explain", "$1, $2, $3, $4, $5, $6, $7");
@@ -27,8 +27,9 @@ impl Db {
         origin: &Origin,
         account: &Account,
         vault: &str,
+        org: Option<&str>,
     ) -> Result<Answer, DbError> {
-        self.call(LIST_POLICIES, &[&origin.id, &origin.address, &account.hash(), &vault]).await
+        self.call(LIST_POLICIES, &[&origin.id, &origin.address, &account.hash(), &vault, &org]).await
     }
 
     /// `DELETE /api/vault/oidc/policies/{id}`

@@ -9,7 +9,7 @@ const CHECK_ACCOUNT: &str = call!("check_account", "$1, 'all'");
 const PUSH: &str = call!("push", "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13");
 const PULL: &str = call!("pull", "$1, $2, $3, $4");
 const LIST_VAULTS: &str = call!("list_vaults", "$1, $2, $3");
-const AUDIT: &str = call!("audit", "$1, $2, $3, $4, $5");
+const AUDIT: &str = call!("audit", "$1, $2, $3, $4, $5, $6");
 
 impl Db {
     /// Whether the account may write, before much is read from it.
@@ -70,7 +70,8 @@ impl Db {
         account: &Account,
         vault: &str,
         cursor: Option<&str>,
+        org: Option<&str>,
     ) -> Result<Answer, DbError> {
-        self.call(AUDIT, &[&origin.id, &origin.address, &account.hash(), &vault, &cursor]).await
+        self.call(AUDIT, &[&origin.id, &origin.address, &account.hash(), &vault, &cursor, &org]).await
     }
 }

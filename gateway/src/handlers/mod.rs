@@ -7,6 +7,8 @@ pub(crate) mod ci;
 pub(crate) mod escrow;
 pub(crate) mod health;
 pub(crate) mod login;
+pub(crate) mod members;
+pub(crate) mod orgs;
 pub(crate) mod pairing;
 pub(crate) mod platforms;
 pub(crate) mod policies;

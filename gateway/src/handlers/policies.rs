@@ -2,7 +2,7 @@
 
 use super::ci::environment;
 use super::{Gateway, Outcome, VAULT};
-use crate::openapi::parameters::{PolicyPath, VaultQuery};
+use crate::openapi::parameters::{OrgQuery, PolicyPath, VaultQuery};
 use crate::openapi::refusals::{Conflict, NotFound, TooMany};
 use crate::request::{Request, SMALL_BODY, Segment, bad, name, object, typed};
 use lpm_core::wire::{
@@ -33,14 +33,14 @@ pub(crate) async fn create_policy(gateway: Arc<Gateway>, mut request: Request) -
 #[utoipa::path(
     get,
     path = "/api/vault/oidc/policies",
-    params(VaultQuery),
-    responses((status = 200, body = PolicyList)),
+    params(VaultQuery, OrgQuery),
+    responses((status = 200, body = PolicyList), NotFound),
     security(("account" = []))
 )]
 pub(crate) async fn list_policies(gateway: Arc<Gateway>, request: Request) -> Outcome {
     let account = request.account()?;
-    let vault = request.required("vaultId")?;
-    Ok(gateway.db.list_policies(&request.origin, &account, &vault).await?)
+    let (vault, org) = (request.required("vaultId")?, request.optional("org")?);
+    Ok(gateway.db.list_policies(&request.origin, &account, &vault, org.as_deref()).await?)
 }
 
 /// Revokes a policy, and with it every token that was exchanged under it.

@@ -1,7 +1,7 @@
 //! Personal vaults: ciphertext in, ciphertext out.
 
 use super::{Gateway, Outcome, VAULT};
-use crate::openapi::parameters::{CursorQuery, VaultPath};
+use crate::openapi::parameters::{CursorQuery, OrgQuery, VaultPath};
 use crate::openapi::refusals::{Conflict, NotFound};
 use crate::request::{PUSH_BODY, Request, Segment, typed};
 use lpm_core::wire::{AuditReply, PullReply, PushReply, PushRequest, VaultList};
@@ -63,15 +63,17 @@ pub(crate) async fn list_vaults(gateway: Arc<Gateway>, request: Request) -> Outc
 }
 
 /// Shows what happened to a vault.
+///
+/// With an org also who came and went there; that is for its owners, admins and maintainers.
 #[utoipa::path(
     get,
     path = "/api/vaults/{vault}/audit",
-    params(VaultPath, CursorQuery),
-    responses((status = 200, body = AuditReply)),
+    params(VaultPath, CursorQuery, OrgQuery),
+    responses((status = 200, body = AuditReply), NotFound),
     security(("account" = []))
 )]
 pub(crate) async fn audit(gateway: Arc<Gateway>, request: Request, vault: Segment) -> Outcome {
     let account = request.account()?;
-    let (vault, cursor) = (vault.decode(VAULT)?, request.parameter("cursor")?);
-    Ok(gateway.db.audit(&request.origin, &account, &vault, cursor.as_deref()).await?)
+    let (vault, cursor, org) = (vault.decode(VAULT)?, request.parameter("cursor")?, request.optional("org")?);
+    Ok(gateway.db.audit(&request.origin, &account, &vault, cursor.as_deref(), org.as_deref()).await?)
 }

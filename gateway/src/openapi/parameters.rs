@@ -104,3 +104,11 @@ pub(crate) struct CodePath {
     #[param(min_length = 1, max_length = 256)]
     code: String,
 }
+
+/// What else ends with a membership.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(crate) struct RevokePoliciesQuery {
+    /// Whether the org's policies that the member wrote end too; absent means `false`.
+    revoke_policies: Option<bool>,
+}

@@ -8,6 +8,8 @@ mod ci;
 mod escrow;
 mod health;
 mod login;
+mod members;
+mod orgs;
 mod pairing;
 mod platforms;
 mod policies;
@@ -52,6 +54,10 @@ pub(crate) fn routes(gateway: &Arc<Gateway>) -> BoxedFilter<(Response,)> {
         .or(sessions::routes(gateway))
         .unify()
         .or(pairing::routes(gateway))
+        .unify()
+        .or(orgs::routes(gateway))
+        .unify()
+        .or(members::routes(gateway))
         .unify()
         .or(platforms::routes())
         .unify()

@@ -171,7 +171,8 @@ async fn raw(world: &World, route: &Route, header: &str) -> Result<RawHttp> {
     let mut connection = RawHttp::connect(&world.gateway).await?;
     let bearer =
         world.bearer(route).await?.map_or(String::new(), |t| format!("Authorization: Bearer {t}\r\n"));
-    let head = format!("POST {} HTTP/1.1\r\nHost: x\r\n{bearer}{header}\r\n\r\n", world.target(route));
+    let (method, target) = (route.method(), world.target(route));
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: x\r\n{bearer}{header}\r\n\r\n");
     connection.send(head.as_bytes()).await?;
     Ok(connection)
 }

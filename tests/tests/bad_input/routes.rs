@@ -111,7 +111,7 @@ async fn a_slash_behind_a_path_changes_nothing() -> Result<()> {
     let world = World::new().await?;
     for route in &ROUTES {
         let allowed: Vec<&str> = paths()[route.path()].iter().copied().collect();
-        let reply = raw(&world, "PUT", &format!("{}/", world.path(route))).await?;
+        let reply = raw(&world, "PATCH", &format!("{}/", world.path(route))).await?;
         refused(route.name, &reply, 405)?;
         assert_eq!(reply.header("allow"), allowed.join(", "), "{}", route.name);
     }
@@ -155,7 +155,7 @@ async fn a_vault_id_is_any_text_of_1_to_256_bytes_and_never_a_path() -> Result<(
         ("one character too long, encoded", &long_encoded, Some("the vault id is longer than 256 bytes")),
     ] {
         for route in with_bearer().filter(|route| route.path().contains("{vault}") && route.body.is_none()) {
-            let target = format!("{}{}", route.path().replace("{vault}", id), route.query);
+            let target = format!("{}{}", world.fill(&route.path().replace("{vault}", id)), route.query);
             let mut connection = RawHttp::connect(&world.gateway).await?;
             let token = world.bearer(route).await?.unwrap_or_default();
             let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
@@ -170,6 +170,9 @@ async fn a_vault_id_is_any_text_of_1_to_256_bytes_and_never_a_path() -> Result<(
                 // there are no entries of a vault that nobody has
                 (None, "audit") => assert_eq!(reply.status, 200, "{case}: {}", reply.text()),
                 (None, "ci-pull") => assert_eq!(refused(&case, &reply, 403)?, "ci_token_scope", "{case}"),
+                (None, "{vault}") => {
+                    assert_eq!(refused(&case, &reply, 404)?, "org_vault_unknown", "{case}");
+                }
                 (None, _) => assert_eq!(refused(&case, &reply, 404)?, "vault_unknown", "{case}"),
             }
         }
@@ -240,7 +243,7 @@ async fn a_parameter_is_there_once_and_readable_or_refused() -> Result<()> {
     let before = world.rows().await?;
     let named = |name: &str| ROUTES.iter().find(|route| route.name == name).context("a route");
     let long = "x".repeat(257);
-    let asked: [(&Route, &str, bool); 8] = [
+    let asked: [(&Route, &str, bool); 10] = [
         (named("GET /api/vault/oidc/policies")?, "vaultId", true),
         (named("DELETE /api/vault/oidc/escrow")?, "vaultId", true),
         (named("GET /api/vaults/{vault}/ci-pull")?, "env", false),
@@ -249,6 +252,8 @@ async fn a_parameter_is_there_once_and_readable_or_refused() -> Result<()> {
         (named("GET /api/vault/oidc/escrow-key")?, "vaultId", false),
         (named("GET /api/vault/oidc/escrow-key")?, "org", false),
         (named("DELETE /api/vault/oidc/escrow")?, "org", false),
+        (named("GET /api/vaults/{vault}/audit")?, "org", false),
+        (named("DELETE /api/orgs/{org}/members/{handle}")?, "revokePolicies", false),
     ];
     for (route, name, required) in asked {
         let escaped = format!("%{:02x}{}", name.as_bytes()[0], &name[1..]);

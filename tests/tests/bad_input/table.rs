@@ -53,7 +53,7 @@ const PUSH: usize = 15 * 1024 * 1024;
 const SMALL: usize = 64 * 1024;
 
 /// Every route, in an order in which one good request to each succeeds.
-pub(crate) const ROUTES: [Route; 37] = [
+pub(crate) const ROUTES: [Route; 52] = [
     get("GET /healthz", "", Identity::Anyone),
     get("GET /readyz", "", Identity::Anyone),
     get("GET /openapi.json", "", Identity::Anyone),
@@ -149,6 +149,42 @@ pub(crate) const ROUTES: [Route; 37] = [
             required: &["vaultId", "subject"],
         }),
     },
+    get("GET /api/users/me/public-key", "", Identity::Reader),
+    small("POST /api/users/me/public-key", &["publicKey"], |world| {
+        Ok(json!({"publicKey": world.public_key()?}))
+    }),
+    get("GET /api/orgs/{org}/members/public-keys", "", Identity::Reader),
+    get("GET /api/orgs/{org}/vaults", "", Identity::Reader),
+    get("GET /api/orgs/{org}/vaults/{vault}", "", Identity::Reader),
+    Route {
+        name: "POST /api/orgs/{org}/vaults/{vault}",
+        query: "",
+        identity: Identity::Writer,
+        body: Some(Body {
+            valid: |world| {
+                let mut share = world.fresh_share()?;
+                share["force"] = true.into();
+                share["expectedVersion"] = 1.into();
+                share["name"] = "web".into();
+                share["schema"] = json!({"version": 2});
+                Ok(share)
+            },
+            limit: PUSH,
+            optional: &["expectedVersion", "name", "schema"],
+            required: &["encryptedBlob", "wrappedKeys"],
+        }),
+    },
+    get("GET /api/orgs/{org}/members", "", Identity::Reader),
+    small("PUT /api/orgs/{org}/members/{handle}", &["role"], |_| Ok(json!({"role": "developer"}))),
+    small("PUT /api/orgs/{org}/settings", &["mayShare"], |_| Ok(json!({"mayShare": "developer"}))),
+    small("POST /api/orgs/{org}/invitations", &["handle", "role"], |_| {
+        Ok(json!({"handle": "carol", "role": "developer"}))
+    }),
+    get("GET /api/orgs/{org}/invitations", "", Identity::Reader),
+    get("GET /api/invitations", "", Identity::Reader),
+    get("POST /api/orgs/{org}/invitations/accept", "", Identity::Writer),
+    get("DELETE /api/orgs/{org}/invitations/{handle}", "", Identity::Writer),
+    get("DELETE /api/orgs/{org}/members/{handle}", "", Identity::Writer),
     get("DELETE /api/vault/oidc/policies/{policy}", "", Identity::Writer),
     get("DELETE /api/vault/oidc/escrow", "?vaultId={vault}", Identity::Writer),
     Route {
@@ -235,6 +271,16 @@ const fn small(
 
 const fn get(name: &'static str, query: &'static str, identity: Identity) -> Route {
     Route { name, query, identity, body: None }
+}
+
+/// A route of a writer, whose small body has these members and no others.
+const fn small(
+    name: &'static str,
+    required: &'static [&'static str],
+    valid: fn(&World) -> Result<Value>,
+) -> Route {
+    let body = Body { valid, limit: SMALL, optional: &[], required };
+    Route { name, query: "", identity: Identity::Writer, body: Some(body) }
 }
 
 const fn oidc(name: &'static str) -> Route {

@@ -3,14 +3,14 @@
 use crate::table::{Identity, Route};
 use anyhow::{Context, Result, ensure};
 use lpm_core::bearer::{self, Kind};
-use lpm_core::envelope::{aead, vault};
+use lpm_core::envelope::{aead, share, vault};
 use lpm_core::secret::Secret;
 use lpm_tests::database::Database;
 use lpm_tests::escrowed::PAYLOAD;
 use lpm_tests::gateway::{self, Gateway, Reply};
 use lpm_tests::issuer::TokenRequest;
 use lpm_tests::signin::{Session, SignIn};
-use lpm_tests::stack::{Seed, Shared, shared};
+use lpm_tests::stack::{ORG, Seed, Shared, shared};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Body, Method, RequestBuilder};
 use serde::Deserialize;
@@ -29,6 +29,8 @@ const ROWS: &str = "select md5(string_agg(row, e'\\n' order by row)) from (
     select 'account ' || t::text from lpm.account t union all select 'member ' || t::text from lpm.org_member t
     union all select 'token ' || t::text from lpm.access_token t where t.name <> 'spare'
     union all select 'session ' || t::text from lpm.session t where t.device <> 'spare' union all select 'claim ' || t::text from lpm.vault_claim t
+    union all select 'org ' || t::text from lpm.org t union all select 'invitation ' || t::text from lpm.org_invitation t
+    union all select 'public key ' || t::text from lpm.user_public_keys t union all select 'copy ' || t::text from lpm.vault_org_keys t
     union all select 'vault ' || t::text from lpm.vault_sync t union all select 'version ' || t::text from lpm.vault_version t
     union all select 'blob ' || t::text from lpm.blob_seen t union all select 'policy ' || t::text from lpm.oidc_policy t
     union all select 'pin ' || t::text from lpm.oidc_subject_pin t union all select 'issuer ' || t::text from lpm.oidc_issuer t
@@ -46,6 +48,17 @@ fn made(kind: Kind) -> Result<String> {
 fn stored(token: &str) -> String {
     format!(r"\x{}", hex::encode(bearer::stored_hash(&bearer::hash(token.as_bytes()))))
 }
+
+/// Invitations to the org that the requests name: accepting one changes nothing for who is a member already.
+const INVITED: &str = "insert into lpm.org_invitation (org_id, handle, role, invited_by) select o.id, 'alice', 'developer', a.id
+      from lpm.org o, lpm.account a where o.slug = 'acme' and a.handle = 'bob' on conflict do nothing";
+const BOB_INVITED: &str =
+    "insert into lpm.org_invitation (org_id, handle, role, invited_by) select o.id, 'bob', 'developer', a.id
+      from lpm.org o, lpm.account a where o.slug = 'acme' and a.handle = 'alice' on conflict do nothing";
+const BOB_JOINED: &str = "select lpm.add_member('acme', 'bob')";
+
+/// Alice's private key.
+const MEMBER: [u8; 32] = [7; 32];
 
 /// A vault of `alice` that is open to `main` of `acme/web`, and the gateway that all requests go to.
 pub(crate) struct World {
@@ -109,6 +122,14 @@ impl World {
             }
         }
         world.wait_with_the_code()?;
+        let path = world.fill("/api/orgs/{org}/vaults/{vault}");
+        let shared = world.gateway.post(&path, Some(world.alice()), &world.fresh_share()?).await?;
+        ensure!(shared.status == 201, "share: {}", shared.text());
+        let key = json!({"publicKey": world.public_key()?});
+        let registered = world.gateway.post("/api/users/me/public-key", Some(world.alice()), &key).await?;
+        ensure!(registered.status == 200, "public key: {}", registered.text());
+        world.superuser.batch_execute("select lpm.create_user('bob')").await?;
+        world.superuser.batch_execute(BOB_JOINED).await?;
         // the first grant records the repository's ids, and the later ones change nothing
         world.ci_token().await?;
         Ok(world)
@@ -129,8 +150,25 @@ impl World {
 
     /// The version that a pull gets.
     pub(crate) fn newest_version(&self) -> Result<i32> {
-        let sql = format!("select version from lpm.vault_sync where vault_id = '{}'", self.vault);
+        let sql = format!(
+            "select version from lpm.vault_sync where vault_id = '{}' and user_id is not null",
+            self.vault
+        );
         Ok(self.database.value(&sql)?.parse()?)
+    }
+
+    /// A share of a fresh ciphertext with alice, with the members that have to be there.
+    pub(crate) fn fresh_share(&self) -> Result<Value> {
+        let key = Secret::new(aead::random::<32>()?.to_vec());
+        let blob = vault::seal_blob(&key, &aead::random()?, PAYLOAD.as_bytes())?;
+        let wrapped =
+            share::wrap_for_member(&aead::public_key(&MEMBER)?, &aead::random()?, &aead::random()?, &key)?;
+        Ok(json!({"encryptedBlob": blob, "wrappedKeys": [{"userId": self.owner, "wrappedKey": wrapped}]}))
+    }
+
+    /// Alice's public key.
+    pub(crate) fn public_key(&self) -> Result<String> {
+        Ok(openssl::base64::encode_block(&aead::public_key(&MEMBER)?))
     }
 
     /// A request for a policy as the published client sends it.
@@ -205,6 +243,7 @@ impl World {
     /// A path with this world's ids.
     pub(crate) fn fill(&self, path: &str) -> String {
         let path = path.replace("{vault}", &self.vault).replace("{policy}", &self.policy);
+        let path = path.replace("{org}", ORG).replace("{handle}", "bob");
         path.replace("{id}", &self.session_id).replace("{code}", CODE)
     }
 
@@ -231,6 +270,15 @@ impl World {
 
     /// A request to the route with a good identity, for the caller to spoil and to send.
     pub(crate) async fn ask(&self, route: &Route) -> Result<RequestBuilder> {
+        // what the last one has used up
+        match route.name {
+            "POST /api/orgs/{org}/invitations/accept" => self.superuser.batch_execute(INVITED).await?,
+            "DELETE /api/orgs/{org}/invitations/{handle}" => {
+                self.superuser.batch_execute(BOB_INVITED).await?
+            }
+            "DELETE /api/orgs/{org}/members/{handle}" => self.superuser.batch_execute(BOB_JOINED).await?,
+            _ => {}
+        }
         let request = self.gateway.request(Method::try_from(route.method())?, &self.target(route));
         Ok(match self.bearer(route).await? {
             Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),

@@ -36,7 +36,8 @@ async fn d9_a_hot_standby_refuses_every_request_and_opens_no_grant_of_the_primar
     let policy = json!({"vaultId": vault, "provider": "github", "subject": "repo:a/b", "allowedBranches": [], "allowedEnvironments": []}).to_string();
     let blob = "AAAA:AAAA";
     let codes = vec!["ABC234".to_owned()];
-    let calls: [(&str, Vec<&(dyn ToSql + Sync)>); 33] = [
+    let (recipients, wrapped_keys) = (vec![id], vec![blob]);
+    let calls: [(&str, Vec<&(dyn ToSql + Sync)>); 48] = [
         ("open", vec![&granted.request]),
         ("decide", vec![&id, &NONE, issuer, &claims, vault, &production, &none]),
         ("exchange", vec![&id, &NONE, issuer, &claims, vault, &production, &none, &hash]),
@@ -70,6 +71,40 @@ async fn d9_a_hot_standby_refuses_every_request_and_opens_no_grant_of_the_primar
         ("consume_pairing", vec![&id, &NONE, token, &codes[0]]),
         ("revoke_pairings", vec![&id, &NONE, token]),
         ("ready", vec![]),
+        ("public_key", vec![&id, &NONE, token]),
+        ("put_public_key", vec![&id, &NONE, token, &"key"]),
+        ("member_keys", vec![&id, &NONE, token, &"acme"]),
+        (
+            "share",
+            vec![
+                &id,
+                &NONE,
+                token,
+                &"acme",
+                vault,
+                &blob,
+                &recipients,
+                &wrapped_keys,
+                &None::<i32>,
+                &true,
+                &NONE,
+                &NONE,
+                &NONE,
+                &NONE,
+                &NONE,
+            ],
+        ),
+        ("org_pull", vec![&id, &NONE, token, &"acme", vault]),
+        ("list_org_vaults", vec![&id, &NONE, token, &"acme"]),
+        ("members", vec![&id, &NONE, token, &"acme"]),
+        ("set_role", vec![&id, &NONE, token, &"acme", &"alice", &"owner"]),
+        ("remove_member", vec![&id, &NONE, token, &"acme", &"alice", &true]),
+        ("org_settings", vec![&id, &NONE, token, &"acme", &"owner"]),
+        ("invite", vec![&id, &NONE, token, &"acme", &"eve", &"admin"]),
+        ("org_invitations", vec![&id, &NONE, token, &"acme"]),
+        ("own_invitations", vec![&id, &NONE, token]),
+        ("accept_invitation", vec![&id, &NONE, token, &"acme"]),
+        ("end_invitation", vec![&id, &NONE, token, &"acme", &"alice"]),
     ];
     let refused = (503, "read_only".to_owned());
     for (function, arguments) in &calls {
