@@ -46,14 +46,14 @@ $$;
 
 -- Enters the account that a login code or refresh token turned out to belong to. No right of anybody's: only the two
 -- functions below call it, as the owner.
-create function lpm.enter_owner(user_id uuid) returns lpm.caller
+create function lpm.enter_user(user_id uuid) returns lpm.caller
 language plpgsql volatile parallel unsafe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     caller lpm.caller;
 begin
-    select a.id, a.handle, a.plan into caller.user_id, caller.handle, caller.plan from lpm.account a where a.id = enter_owner.user_id;
+    select a.id, a.handle, a.plan into caller.user_id, caller.handle, caller.plan from lpm.account a where a.id = enter_user.user_id;
     perform lpm.set_scope(caller.user_id, null, null, null, null, null);
     return caller;
 end
@@ -81,7 +81,7 @@ begin
         caller.refusal := lpm.failure('login_code_invalid');
         return;
     end if;
-    caller := lpm.enter_owner(code.user_id);
+    caller := lpm.enter_user(code.user_id);
     if not is_first or code.expires_at <= clock_timestamp()
        or not exists (select from lpm.access_token p where p.id = code.pat_id and p.revoked_at is null and p.expires_at > clock_timestamp()) then
         code := null;
@@ -108,7 +108,7 @@ begin
         caller.refusal := lpm.failure('session_ended');
         return;
     end if;
-    caller := lpm.enter_owner(session.user_id);
+    caller := lpm.enter_user(session.user_id);
     caller.session_id := session.id;
 end
 $$;
