@@ -13,9 +13,11 @@ pub struct ExchangeRequest {
     /// The compact JWT.
     pub oidc_token: String,
     /// The vault.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
     pub vault_id: String,
     /// The environment; null means `default`.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
     pub env: Option<String>,
     /// The owner that the caller's `lpm.json` names; a mismatch answers as for an unknown vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,9 +52,11 @@ pub struct CiPullReply {
 #[serde(rename_all = "camelCase")]
 pub struct ExplainRequest {
     /// The vault.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
     pub vault_id: String,
     /// The environment; null means `default`.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
     pub env: Option<String>,
     /// A compact JWT; verified like one that pulls, but never counted as a use.
     #[serde(default, skip_serializing_if = "Option::is_none")]

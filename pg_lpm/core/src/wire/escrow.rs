@@ -9,13 +9,16 @@ use uuid::Uuid;
 #[serde(rename_all = "camelCase")]
 pub struct EscrowRequest {
     /// The vault.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
     pub vault_id: String,
     /// The machine's wrapping key, 64 hex digits (published client): sealed by the gateway at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[0-9a-fA-F]{64}$"))]
     pub wrapping_key_hex: Option<String>,
     /// `aes` (the key of the vault's present ciphertext) or `wrapping` (the machine's wrapping key). Absent
     /// means `wrapping`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^(aes|wrapping)$"))]
     pub kind: Option<String>,
     /// `s1.<key id>.<epk>.<iv>.<ciphertext>`: sealed by our client to the escrow public key. Absent with kind
     /// `aes` where nothing was pushed yet: the first push brings it.
@@ -23,12 +26,14 @@ pub struct EscrowRequest {
     pub sealed: Option<String>,
     /// SHA-256 of the decoded iv ‖ ciphertext that the key of kind `aes` opens, 64 lower-case hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[0-9a-f]{64}$"))]
     pub blob_sha256: Option<String>,
     /// Whether the vault keeps kind `wrapping` for teams with published clients; absent keeps what is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legacy_clients: Option<bool>,
     /// The org whose vault it is; absent: the caller's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
     pub org: Option<String>,
 }
 
@@ -62,6 +67,7 @@ pub struct PushedEscrow {
     /// `s1.<key id>.<epk>.<iv>.<ciphertext>`, kind `aes`.
     pub sealed: String,
     /// SHA-256 of the decoded iv ‖ ciphertext, 64 lower-case hex digits.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[0-9a-f]{64}$"))]
     pub blob_sha256: String,
 }
 

@@ -11,6 +11,7 @@ use uuid::Uuid;
 #[serde(rename_all = "camelCase")]
 pub struct PublicKeyBody {
     /// X25519, base64 of 32 bytes; returned as it came.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{43}=$"))]
     pub public_key: String,
 }
 
@@ -20,6 +21,7 @@ pub struct PublicKeyBody {
 #[serde(rename_all = "camelCase")]
 pub struct PublicKeyReply {
     /// Null where the account has none.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{43}=$"))]
     pub public_key: Option<String>,
 }
 
@@ -34,8 +36,10 @@ pub struct MemberKey {
     #[serde(default)]
     pub handle: Option<String>,
     /// `owner`, `admin`, `maintainer` or `developer`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^(owner|admin|maintainer|developer)$"))]
     pub role: String,
     /// As it was registered.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{43}=$"))]
     pub public_key: Option<String>,
     /// Whether there is one.
     pub has_public_key: bool,
@@ -49,6 +53,10 @@ pub struct WrappedKey {
     /// The member.
     pub user_id: Uuid,
     /// `b64(ephemeral key):b64(iv):b64(wrapped AES key ‖ tag)`, 126 characters.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = "^[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{64}$")
+    )]
     pub wrapped_key: String,
 }
 
@@ -58,11 +66,13 @@ pub struct WrappedKey {
 #[serde(rename_all = "camelCase")]
 pub struct ShareRequest {
     /// `b64(iv):b64(ciphertext ‖ tag)`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{22,}={0,2}$"))]
     pub encrypted_blob: String,
     /// The complete set of recipients: it replaces the stored one.
     pub wrapped_keys: Vec<WrappedKey>,
     /// The version that the caller has seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = -2147483648, maximum = 2147483647))]
     pub expected_version: Option<i32>,
     /// Replace whatever is there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -87,11 +97,17 @@ pub struct OrgPullReply {
     /// The vault.
     pub vault_id: String,
     /// As it was shared, byte for byte.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{22,}={0,2}$"))]
     pub encrypted_blob: String,
     /// The caller's own copy; absent where the last share was not for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = "^[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{64}$")
+    )]
     pub wrapped_key: Option<String>,
     /// The version of both.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 2147483647))]
     pub version: i32,
     /// The org.
     pub owner: Uuid,
@@ -105,6 +121,7 @@ pub struct MemberList {
     /// Owners first.
     pub members: Vec<Member>,
     /// The lowest role that may share vaults.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^(owner|admin|maintainer|developer)$"))]
     pub may_share: String,
 }
 
@@ -118,6 +135,7 @@ pub struct Member {
     /// Its handle.
     pub handle: String,
     /// `owner`, `admin`, `maintainer` or `developer`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^(owner|admin|maintainer|developer)$"))]
     pub role: String,
     /// Whether a share can be made for them.
     pub has_public_key: bool,
@@ -128,6 +146,7 @@ pub struct Member {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RoleRequest {
     /// `owner`, `admin`, `maintainer` or `developer`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^(owner|admin|maintainer|developer)$"))]
     pub role: String,
 }
 
@@ -163,6 +182,7 @@ pub struct RemovedMemberPolicy {
 #[serde(rename_all = "camelCase")]
 pub struct OrgSettings {
     /// The lowest role that may share vaults: `owner`, `admin`, `maintainer` or `developer`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^(owner|admin|maintainer|developer)$"))]
     pub may_share: String,
 }
 
@@ -173,6 +193,7 @@ pub struct InviteRequest {
     /// Whom. The answer does not tell whether there is such an account.
     pub handle: String,
     /// The role that they will have; nobody invites above their own.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^(owner|admin|maintainer|developer)$"))]
     pub role: String,
 }
 
@@ -194,6 +215,7 @@ pub struct Invitation {
     /// Who is invited.
     pub handle: String,
     /// As what.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^(owner|admin|maintainer|developer)$"))]
     pub role: String,
     /// The handle of who invited, where that account still exists.
     #[serde(default)]

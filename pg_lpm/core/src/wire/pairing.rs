@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct StartPairingRequest {
     /// P-256, SEC1 uncompressed, base64 of 65 bytes.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{87}=$"))]
     pub browser_public_key: String,
     /// What the browser calls itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(max_length = 256))]
     pub device_label: Option<String>,
 }
 
@@ -32,9 +34,11 @@ pub struct StartPairingReply {
 #[serde(rename_all = "camelCase")]
 pub struct PairingReply {
     /// `pending`, `approved`, `consumed` or `expired`; codes of others are `expired`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^(pending|approved|consumed|expired)$"))]
     pub status: String,
     /// While `pending`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{87}=$"))]
     pub browser_public_key: Option<String>,
     /// While `pending`: what the browser calls itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,8 +51,10 @@ pub struct PairingReply {
 #[serde(rename_all = "camelCase")]
 pub struct ApprovePairingRequest {
     /// `b64(iv):b64(wrapping key ‖ tag)`, 81 characters.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{64}$"))]
     pub encrypted_wrapping_key: String,
     /// P-256, SEC1 uncompressed, base64 of 65 bytes.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{87}=$"))]
     pub ephemeral_public_key: String,
 }
 
@@ -58,11 +64,14 @@ pub struct ApprovePairingRequest {
 #[serde(rename_all = "camelCase")]
 pub struct ConsumePairingReply {
     /// `pending`, `approved`, `consumed` or `expired`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^(pending|approved|consumed|expired)$"))]
     pub status: String,
     /// With `approved`, which is answered once: the next answer is `consumed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{64}$"))]
     pub encrypted_wrapping_key: Option<String>,
     /// With `approved`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{87}=$"))]
     pub ephemeral_public_key: Option<String>,
 }

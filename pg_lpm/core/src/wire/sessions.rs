@@ -48,6 +48,7 @@ pub struct WhoamiReply {
     /// The handle.
     pub profile_username: String,
     /// `free`, `pro` or `org`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^(free|pro|org)$"))]
     pub plan_tier: String,
     /// Whether the bearer is a login session.
     pub session: bool,
@@ -76,6 +77,7 @@ pub struct WhoamiOrg {
     /// Its slug again: orgs have no other name here.
     pub name: String,
     /// `owner`, `admin`, `maintainer` or `developer`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^(owner|admin|maintainer|developer)$"))]
     pub role: String,
     /// Always `false`.
     pub require_2fa: bool,

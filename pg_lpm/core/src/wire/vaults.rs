@@ -11,11 +11,14 @@ use uuid::Uuid;
 #[serde(rename_all = "camelCase")]
 pub struct PushRequest {
     /// `b64(iv):b64(ciphertext ‖ tag)`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{22,}={0,2}$"))]
     pub encrypted_blob: String,
     /// `b64(iv):b64(wrapped AES key ‖ tag)`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{64}$"))]
     pub wrapped_key: String,
     /// The version that the caller has seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = -2147483648, maximum = 2147483647))]
     pub expected_version: Option<i32>,
     /// Replace whatever is there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -38,6 +41,7 @@ pub struct PushRequest {
 #[serde(rename_all = "camelCase")]
 pub struct PushReply {
     /// The new version.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 2147483647))]
     pub version: i32,
     /// `created`, `updated` or `restored`.
     pub status: String,
@@ -53,10 +57,13 @@ pub struct PullReply {
     /// The vault.
     pub vault_id: String,
     /// As it was pushed, byte for byte.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{22,}={0,2}$"))]
     pub encrypted_blob: String,
     /// As it was pushed, byte for byte.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{64}$"))]
     pub wrapped_key: String,
     /// The version of both.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 2147483647))]
     pub version: i32,
     /// The account or org that owns the row.
     pub owner: Uuid,
@@ -78,6 +85,7 @@ pub struct VaultEntry {
     /// The vault.
     pub vault_id: String,
     /// Its newest version.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 2147483647))]
     pub version: i32,
     /// The project's display name.
     #[serde(default)]
@@ -101,6 +109,7 @@ pub struct VersionList {
 #[serde(rename_all = "camelCase")]
 pub struct VersionEntry {
     /// Its number.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 2147483647))]
     pub version: i32,
     /// When it was pushed, RFC 3339.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
@@ -118,12 +127,15 @@ pub struct VersionEntry {
 #[serde(rename_all = "camelCase")]
 pub struct RestoreRequest {
     /// Which one.
+    #[cfg_attr(feature = "openapi", schema(minimum = -2147483648, maximum = 2147483647))]
     pub version: i32,
     /// The newest version that the caller has seen; another one is there → 409.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = -2147483648, maximum = 2147483647))]
     pub expected_version: Option<i32>,
     /// The org whose vault it is; absent: the caller's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
     pub org: Option<String>,
 }
 
