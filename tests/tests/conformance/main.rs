@@ -5,8 +5,10 @@
 mod addresses;
 mod ci;
 mod document;
+mod pairing;
 mod personal;
 mod platforms;
 mod policies;
+mod sessions;
 mod tokens;
 mod world;

@@ -47,6 +47,11 @@ impl World {
         Person::with(self.client.with_token(self.stack.account(handle, plan).await?))
     }
 
+    /// `alice`, who has the plan `org` and is an admin of the org.
+    pub(crate) fn alice(&self) -> Result<Person> {
+        Person::with(self.client.with_token(&self.stack.seed.alice))
+    }
+
     /// Runs SQL as superuser.
     pub(crate) fn sql(&self, sql: &str) -> Result<String> {
         self.stack.database().value(sql)
