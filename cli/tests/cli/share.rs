@@ -361,6 +361,30 @@ fn the_orgs_vaults_are_listed() {
     assert_eq!(alice.lpm("env list-remote --json").json()["vaults"][0]["vaultId"], json!("v1"));
 }
 
+#[test]
+fn the_orgs_log_is_asked_for_by_its_name_on_every_page() {
+    let team = Team::deviating(|request, _| {
+        let entry =
+            |id: &str| json!({"id": id, "action": "share", "createdAt": "t", "metadata": {"version": 1}});
+        let page = |id: &str, next: Value| {
+            Some(Reply::new(200, json!({"entries": [entry(id)], "nextCursor": next}).to_string()))
+        };
+        match request.line.as_str() {
+            "GET /api/vaults/v1/audit?org=acme" => page("2", json!("c")),
+            "GET /api/vaults/v1/audit?cursor=c&org=acme" => page("1", Value::Null),
+            line if line.contains("/audit") => {
+                Some(refusal(403, "org_role", "as developer of `acme` you cannot read its audit trail"))
+            }
+            _ => None,
+        }
+    });
+    let alice = team.machine(ALICE);
+    alice.lpm("env log --org=acme --all").prints("t  share  version=1\nt  share  version=1\n");
+    let run = alice.lpm("env log --org=acme").prints("t  share  version=1\n");
+    says(&run, "`--all` shows the others");
+    alice.lpm("env log").refused(3, "as developer of `acme` you cannot");
+}
+
 // --- CI ---
 
 fn opened(machine: &Machine, fingerprint: &str) {
