@@ -220,7 +220,7 @@ async fn copy(
     match fetched {
         Ok(copy) => Ok(Some(copy)),
         Err(error) => match Code::parse(error.code()) {
-            Some(Code::VaultUnknown | Code::NeverPushed) => Ok(None),
+            Some(Code::VaultUnknown | Code::OrgVaultUnknown | Code::NeverPushed) => Ok(None),
             // The plan that forbids to sync forbids this, too: said in the words for this.
             Some(Code::PlanSync) if org.is_none() => {
                 Err(error.replaced_by(&Failure::new(Code::PlanCiEscrow)))

@@ -115,6 +115,7 @@ pub(super) async fn for_push(
                 // Nothing can be open to CI there, and what else is wrong the push itself will say.
                 Some(
                     Code::NoEscrowKey
+                    | Code::OrgUnknown
                     | Code::VaultUnknown
                     | Code::NeverPushed
                     | Code::PlanCiEscrow
