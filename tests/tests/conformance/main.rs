@@ -5,6 +5,7 @@
 mod addresses;
 mod ci;
 mod document;
+mod orgs;
 mod pairing;
 mod personal;
 mod platforms;
