@@ -88,7 +88,12 @@ async fn a_share_is_read_by_its_members_and_by_nobody_who_has_left() -> Result<(
 
     // Whoever leaves loses the vault at once, also the copies that were wrapped for them before.
     ok(&alice, "org remove acme bob --yes")?;
-    for command in ["env pull --org=acme", "env share --org=acme --yes --force", "env restore 2 --org=acme --yes", "env log --org=acme"] {
+    for command in [
+        "env pull --org=acme",
+        "env share --org=acme --yes --force",
+        "env restore 2 --org=acme --yes",
+        "env log --org=acme",
+    ] {
         refused(&bob, command, 1, "no org `acme` of yours")?;
     }
     // What they know is changed and shared under a key that they never had.

@@ -150,7 +150,7 @@ pub(crate) const ROUTES: [Route; 52] = [
         }),
     },
     get("GET /api/users/me/public-key", "", Identity::Reader),
-    small("POST /api/users/me/public-key", &["publicKey"], |world| {
+    written("POST /api/users/me/public-key", &["publicKey"], |world| {
         Ok(json!({"publicKey": world.public_key()?}))
     }),
     get("GET /api/orgs/{org}/members/public-keys", "", Identity::Reader),
@@ -175,9 +175,9 @@ pub(crate) const ROUTES: [Route; 52] = [
         }),
     },
     get("GET /api/orgs/{org}/members", "", Identity::Reader),
-    small("PUT /api/orgs/{org}/members/{handle}", &["role"], |_| Ok(json!({"role": "developer"}))),
-    small("PUT /api/orgs/{org}/settings", &["mayShare"], |_| Ok(json!({"mayShare": "developer"}))),
-    small("POST /api/orgs/{org}/invitations", &["handle", "role"], |_| {
+    written("PUT /api/orgs/{org}/members/{handle}", &["role"], |_| Ok(json!({"role": "developer"}))),
+    written("PUT /api/orgs/{org}/settings", &["mayShare"], |_| Ok(json!({"mayShare": "developer"}))),
+    written("POST /api/orgs/{org}/invitations", &["handle", "role"], |_| {
         Ok(json!({"handle": "carol", "role": "developer"}))
     }),
     get("GET /api/orgs/{org}/invitations", "", Identity::Reader),
@@ -274,7 +274,7 @@ const fn get(name: &'static str, query: &'static str, identity: Identity) -> Rou
 }
 
 /// A route of a writer, whose small body has these members and no others.
-const fn small(
+const fn written(
     name: &'static str,
     required: &'static [&'static str],
     valid: fn(&World) -> Result<Value>,
