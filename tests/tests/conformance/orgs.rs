@@ -243,3 +243,14 @@ async fn an_org_that_does_not_pay_does_not_share_and_its_vaults_stay() -> Result
     assert_eq!(alice.pulls("v").await?.0, 1);
     Ok(())
 }
+
+#[tokio::test]
+async fn published_escrow_of_an_orgs_vault_says_what_to_run_instead() -> Result<()> {
+    let world = World::new().await?;
+    let alice = world.alice_with_a_key().await?;
+    assert!(alice.shares("v", None).await?.0.is_ok());
+    let (printed, reply) = alice.person.client.escrow("v", &[7; 32]).await?;
+    assert_eq!(seen(&reply), (409, "escrow_org_vault".to_owned()), "{printed:?}");
+    assert!(reply.member("hint").contains("lpm env oidc allow --org acme"), "{}", reply.text());
+    Ok(())
+}
