@@ -25,12 +25,13 @@ begin
         body := regexp_replace(patched.definition,
             '\m[a-z]+\.(user_id|org_id|owner_user_id|owner_org_id|session_id|holder) = (\(\w+\.caller\)|caller|member|me)\.\w+', 'true', 'g');
         body := regexp_replace(body, '\m[a-z]+\.(user_id|org_id|owner_user_id|owner_org_id) = (of_org|of_user|\w+\.of_org|\w+\.of_user)\M', 'true', 'g');
+        body := regexp_replace(body, '(\m[a-z]\.holder|coalesce\([a-z]\.user_id, [a-z]\.org_id\)) = coalesce\(caller\.org_id, caller\.user_id\)', 'true', 'g');
         if body <> patched.definition then
             execute body;
             changed := changed + 1;
         end if;
     end loop;
-    if changed < 15 then
+    if changed < 30 then
         raise exception 'only % functions had a filter', changed;
     end if;
 end
