@@ -29,6 +29,14 @@ pub(crate) struct Args {
     #[arg(long, env = "LPM_GATEWAY_LISTEN_INSECURE")]
     listen_insecure: bool,
 
+    /// Address to serve /metrics on, e.g. 127.0.0.1:9473: plain HTTP without a login; not served without it
+    #[arg(long, env = "LPM_GATEWAY_METRICS_LISTEN", value_name = "IP:PORT")]
+    metrics_listen: Option<SocketAddr>,
+
+    /// Serve /metrics although the address is not loopback, because nothing but your monitoring reaches it
+    #[arg(long, env = "LPM_GATEWAY_METRICS_LISTEN_INSECURE")]
+    metrics_listen_insecure: bool,
+
     /// PEM file with the certificate, leaf first, then its intermediates
     #[arg(long, env = "LPM_GATEWAY_TLS_CERT", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -122,6 +130,12 @@ pub(crate) enum ConfigError {
     )]
     PlainHttp(SocketAddr),
     #[error(
+        "--metrics-listen {0} (LPM_GATEWAY_METRICS_LISTEN) is not loopback, and metrics are plain HTTP without a login: take a \
+         loopback address, or set --metrics-listen-insecure (LPM_GATEWAY_METRICS_LISTEN_INSECURE=true) if nothing but \
+         your monitoring reaches this address"
+    )]
+    PublicMetrics(SocketAddr),
+    #[error(
         "{given} is set and {missing} is not: TLS needs both; set {missing}, or neither on a loopback address"
     )]
     HalfTls { given: &'static str, missing: &'static str },
@@ -183,6 +197,8 @@ pub(crate) struct TlsFiles {
 /// What the program needs.
 pub(crate) struct Settings {
     pub listen: SocketAddr,
+    /// Where `/metrics` is, if anywhere.
+    pub metrics_listen: Option<SocketAddr>,
     pub tls: Option<TlsFiles>,
     /// The gateway's own audience; `None` until the port is known (loopback, no `--public-url`).
     pub public_url: Option<String>,
@@ -217,6 +233,12 @@ impl Args {
         if tls.is_none() && !self.listen.ip().is_loopback() && !self.listen_insecure {
             return Err(ConfigError::PlainHttp(self.listen));
         }
+        if let Some(listen) = self.metrics_listen
+            && !listen.ip().is_loopback()
+            && !self.metrics_listen_insecure
+        {
+            return Err(ConfigError::PublicMetrics(listen));
+        }
         let public_url = match self.public_url {
             Some(url) => Some(public_url(&url)?),
             None if self.listen.ip().is_loopback() => None,
@@ -231,6 +253,7 @@ impl Args {
         }
         Ok(Settings {
             listen: self.listen,
+            metrics_listen: self.metrics_listen,
             tls,
             public_url,
             database,

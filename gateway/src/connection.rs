@@ -3,9 +3,11 @@
 //! HTTP/1.1, fixed and not guessed from the first bytes, because nothing limits how long the guessing may wait.
 
 mod stream;
+mod trace;
 mod watched;
 
 use crate::config::Settings;
+use crate::metrics::Metrics;
 use crate::reply::{Summary, malformed, too_slow};
 use crate::request::{Origin, bad};
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
@@ -19,13 +21,14 @@ use hyper_util::service::TowerToHyperService;
 use lpm_core::failure::{Code, Failure};
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stream::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use trace::TraceParent;
 use tracing::{Instrument, debug, error_span, info};
-use uuid::Uuid;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use watched::Watched;
@@ -40,11 +43,12 @@ pub(crate) type Filters = BoxedFilter<(Response,)>;
 pub(crate) struct Http {
     builder: http1::Builder,
     filters: Filters,
+    metrics: Arc<Metrics>,
     request_timeout: Duration,
 }
 
 impl Http {
-    pub(crate) fn new(settings: &Settings, filters: Filters) -> Self {
+    pub(crate) fn new(settings: &Settings, filters: Filters, metrics: Arc<Metrics>) -> Self {
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
@@ -52,7 +56,7 @@ impl Http {
             .max_buf_size(MAX_HEAD)
             // A caller who has nothing more to say still waits for the answer.
             .half_close(true);
-        Self { builder, filters, request_timeout: settings.request_timeout }
+        Self { builder, filters, metrics, request_timeout: settings.request_timeout }
     }
 
     /// Answers until either side has enough; `stopping` changes when the gateway is to end.
@@ -63,7 +67,10 @@ impl Http {
         let (filters, limit) =
             (TowerToHyperService::new(warp::service(self.filters.clone())), self.request_timeout);
         let address = peer.ip().to_canonical().to_string();
-        let service = service_fn(|request| request_in_time(filters.clone(), limit, address.clone(), request));
+        let service = service_fn(|request| {
+            let asked = Asked::new(Arc::clone(&self.metrics), &address, Some(&request));
+            request_in_time(filters.clone(), limit, asked, request)
+        });
         let socket = TokioIo::new(Stream::new(socket, limit));
         let mut connection = self.builder.serve_connection(socket, service);
         let ended = tokio::select! {
@@ -79,7 +86,7 @@ impl Http {
             Err(error) => {
                 debug!(%error, "A connection broke");
                 let Some(failure) = refusal(&error, !parts.read_buf.is_empty()) else { return };
-                Some(last_words(failure))
+                Some(last_words(failure, Asked::new(Arc::clone(&self.metrics), &address, None)))
             }
         };
         let mut stream = parts.io.into_inner();
@@ -106,10 +113,9 @@ fn refusal(error: &hyper::Error, begun: bool) -> Option<Failure> {
 }
 
 /// The whole response to a head that hyper could not read, as bytes.
-fn last_words(failure: Failure) -> Vec<u8> {
-    let began = Instant::now();
+fn last_words(failure: Failure, asked: Asked) -> Vec<u8> {
     let body = failure.body();
-    let response = finish(malformed(failure), Uuid::now_v7(), began);
+    let response = asked.finish(malformed(failure));
     let mut bytes =
         format!("HTTP/1.1 {}\r\ncontent-length: {}\r\n", response.status(), body.len()).into_bytes();
     for (name, value) in response.headers() {
@@ -127,24 +133,21 @@ fn last_words(failure: Failure) -> Vec<u8> {
 async fn request_in_time<S>(
     filters: S,
     limit: Duration,
-    address: String,
+    asked: Asked,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible>
 where
     S: Service<Request<Watched>, Response = Response, Error = Infallible>,
 {
-    let began = Instant::now();
-    let origin = Origin::new(Some(address));
-    let id = origin.id;
     if let Err(failure) = well_formed(&request) {
-        return Ok(finish(malformed(failure), id, began));
+        return Ok(asked.finish(malformed(failure)));
     }
     let (mut request, rest) = Watched::of(request);
-    request.extensions_mut().insert(origin);
+    request.extensions_mut().insert(asked.origin.clone());
     if let Some(uri) = without_double_slash(request.uri()) {
         *request.uri_mut() = uri;
     }
-    let span = error_span!("request", request.id = %id);
+    let span = error_span!("request", request.id = %asked.origin.id);
     let mut response = match timeout(limit, filters.call(request)).instrument(span).await {
         Ok(Ok(response)) => response,
         Err(_) => too_slow(),
@@ -153,7 +156,7 @@ where
         // hyper will not read on, and a caller who did not know could send the next request to nobody
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(finish(response, id, began))
+    Ok(asked.finish(response))
 }
 
 /// The target without one of the two slashes that it begins with: published clients put a base URL that ends with
@@ -195,23 +198,43 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Result<Option<&HeaderValue>, (
     }
 }
 
-/// Gives a response its request's id, and says in the log how the request went.
-fn finish(mut response: Response, id: Uuid, began: Instant) -> Response {
-    if let Ok(value) = HeaderValue::try_from(id.to_string()) {
-        response.headers_mut().insert(REQUEST_ID, value);
+/// A request that is being answered, and what the log says of it.
+struct Asked {
+    origin: Origin,
+    trace: Option<TraceParent>,
+    began: Instant,
+    metrics: Arc<Metrics>,
+}
+
+impl Asked {
+    /// `request` is what could be read of it.
+    fn new(metrics: Arc<Metrics>, address: &str, request: Option<&Request<Incoming>>) -> Self {
+        let trace = request.and_then(|request| TraceParent::of(request.headers()));
+        Self { origin: Origin::new(Some(address.to_owned())), trace, began: Instant::now(), metrics }
     }
-    let summary = response.extensions_mut().remove::<Summary>();
-    let (route, code) = summary.map_or(("(none)", None), |summary| (summary.route, summary.code));
-    let latency = began.elapsed().as_micros();
-    info!(
-        request.id = %id,
-        http.route = route,
-        http.status = response.status().as_u16(),
-        code = code.as_deref().unwrap_or("ok"),
-        latency_us = u64::try_from(latency).unwrap_or(u64::MAX),
-        "Answered"
-    );
-    response
+
+    /// Gives the response its request's id, counts it, and says in the log how the request went.
+    fn finish(self, mut response: Response) -> Response {
+        let (id, status, took) = (self.origin.id, response.status(), self.began.elapsed());
+        if let Ok(value) = HeaderValue::try_from(id.to_string()) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        let summary = response.extensions_mut().remove::<Summary>();
+        let (route, code) = summary.map_or(("(none)", None), |summary| (summary.route, summary.code));
+        self.metrics.answered(route, code.as_deref(), status, took);
+        info!(
+            request.id = %id,
+            http.route = route,
+            http.status = status.as_u16(),
+            code = code.as_deref().unwrap_or("ok"),
+            latency_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            client.address = self.origin.address,
+            trace_id = self.trace.as_ref().map(TraceParent::trace_id),
+            parent_id = self.trace.as_ref().map(TraceParent::parent_id),
+            "Answered"
+        );
+        response
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Log lines on stderr, as text or JSON.
 //!
-//! What is logged of a request is its id, route, status, code and duration: never a token, a body, a value
-//! or a path, which may hold what a caller mistyped. Records of the `log` crate are deliberately not
+//! What is logged of a request is its id, route, status, code, duration, the caller's address and trace: never a
+//! token, a body, a value or a path, which may hold what a caller mistyped. Records of the `log` crate are deliberately not
 //! bridged: tokio-postgres writes statement parameters there.
 
 use crate::config::LogFormat;

@@ -8,6 +8,7 @@ mod connection;
 mod db;
 mod handlers;
 mod log;
+mod metrics;
 mod oidc;
 mod openapi;
 mod page;

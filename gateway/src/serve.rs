@@ -4,6 +4,7 @@ use crate::config::{Settings, TlsFiles, own_url};
 use crate::connection::Http;
 use crate::db::Db;
 use crate::handlers::Gateway;
+use crate::metrics::{self, Metrics};
 use crate::oidc::Oidc;
 use crate::routes::routes;
 use anyhow::Context;
@@ -29,7 +30,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let tls = settings.tls.as_ref().map(acceptor).transpose()?;
-    let (listener, bound) = bind(settings.listen).await?;
+    let (listener, bound) = bind("--listen", "LPM_GATEWAY_LISTEN", settings.listen).await?;
+    let metrics_listener = match settings.metrics_listen {
+        Some(listen) => Some(bind("--metrics-listen", "LPM_GATEWAY_METRICS_LISTEN", listen).await?),
+        None => None,
+    };
     let db = Arc::new(Db::new(&settings)?);
     let oidc = Arc::new(Oidc::new(settings.audience(bound), settings.keys));
     let first = timeout(FIRST_READING, oidc.reread(&db)).await;
@@ -40,9 +45,14 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
         );
     }
     tokio::spawn(Arc::clone(&oidc).keep_fresh(Arc::clone(&db)));
-    let http = Http::new(&settings, routes(&Arc::new(Gateway { db, oidc })));
-    let server = Arc::new(Server { http, tls, handshake_timeout: settings.header_timeout });
-    announce(&own_url(server.tls.is_some(), bound))?;
+    let metrics = Arc::new(Metrics::new(Arc::clone(&db), Arc::clone(&oidc)));
+    if let Some((listener, bound)) = metrics_listener {
+        tokio::spawn(metrics::serve(listener, Arc::clone(&metrics)));
+        announce(&format!("metrics on {}/metrics", own_url(false, bound)))?;
+    }
+    let http = Http::new(&settings, routes(&Arc::new(Gateway { db, oidc })), Arc::clone(&metrics));
+    let server = Arc::new(Server { http, tls, handshake_timeout: settings.header_timeout, metrics });
+    announce(&format!("listening on {}", own_url(server.tls.is_some(), bound)))?;
 
     // Every connection holds a receiver, so the channel closes with the last of them.
     let (stop, stopping) = watch::channel(false);
@@ -72,20 +82,18 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn bind(listen: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+async fn bind(flag: &str, variable: &str, listen: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(listen).await.with_context(|| {
-        format!(
-            "--listen {listen} (LPM_GATEWAY_LISTEN) cannot be bound; stop what uses the port, or take another"
-        )
+        format!("{flag} {listen} ({variable}) cannot be bound; stop what uses the port, or take another")
     })?;
     let bound = listener.local_addr()?;
     Ok((listener, bound))
 }
 
-/// Whoever started the gateway waits for this line.
-fn announce(url: &str) -> anyhow::Result<()> {
+/// Whoever started the gateway waits for these lines.
+fn announce(line: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "listening on {url}").and_then(|()| out.flush()).context("stdout cannot be written to")
+    writeln!(out, "{line}").and_then(|()| out.flush()).context("stdout cannot be written to")
 }
 
 /// TLS 1.2 and 1.3 with Mozilla's intermediate settings.
@@ -118,6 +126,7 @@ struct Server {
     http: Http,
     tls: Option<SslAcceptor>,
     handshake_timeout: Duration,
+    metrics: Arc<Metrics>,
 }
 
 impl Server {
@@ -127,6 +136,7 @@ impl Server {
         peer: SocketAddr,
         stopping: watch::Receiver<bool>,
     ) {
+        let _counted = self.metrics.connection();
         // Replies are small and waited for.
         let _ = stream.set_nodelay(true);
         match &self.tls {

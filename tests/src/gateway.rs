@@ -108,6 +108,14 @@ impl Gateway {
         &self.url
     }
 
+    /// Where its metrics are, if it was told to serve them.
+    pub fn metrics_url(&self) -> Result<String> {
+        let log = self.log();
+        let line =
+            log.lines().find(|line| line.starts_with("metrics on ")).context("it serves no metrics")?;
+        address_in(line).context("it does not say where its metrics are")
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

@@ -12,9 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+use tokio::time::sleep;
 
 /// How long a daemon may take to say that it is ready.
 pub const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long something that has no event of its own may take to come true.
+const EVENT_LIMIT: Duration = Duration::from_secs(60);
 
 /// Whether a process ends with the one that started it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -174,6 +178,18 @@ impl Drop for Daemon {
             guardian.release();
         }
     }
+}
+
+/// Returns when `holds` does; there is no event to wait for.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+    let began = Instant::now();
+    while !holds().await? {
+        if began.elapsed() > EVENT_LIMIT {
+            bail!("not within {EVENT_LIMIT:?}: {what}");
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
 }
 
 /// Ends a process that is not our child: asks it, and insists when it has not ended after ten seconds.

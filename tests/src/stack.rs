@@ -61,7 +61,10 @@ impl Seed {
 
     /// Starts a gateway of this database.
     pub fn gateway(&self, log: &Path, lifetime: Lifetime) -> Result<Gateway> {
-        gateway::Options::new(self.database.url_as(&self.gateway_login)).lifetime(lifetime).start(log)
+        gateway::Options::new(self.database.url_as(&self.gateway_login))
+            .argument("--metrics-listen=127.0.0.1:0")
+            .lifetime(lifetime)
+            .start(log)
     }
 }
 

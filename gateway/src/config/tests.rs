@@ -60,6 +60,23 @@ fn a_missing_database_is_named_with_an_example() {
 }
 
 #[test]
+fn metrics_are_for_loopback() {
+    let with = |listen: &str, more: &[&str]| {
+        let given = ["--database-url", SOCKET, "--metrics-listen", listen];
+        settings(&[&given, more].concat())
+    };
+    for listen in ["0.0.0.0:9473", "192.0.2.1:9473", "[::]:9473"] {
+        let text = refusal(with(listen, &[]));
+        assert!(text.contains(listen) && text.contains("--metrics-listen-insecure"), "{text}");
+        // what is said of the public address does not count for this one
+        assert_eq!(refusal(with(listen, &["--listen-insecure"])), text);
+        assert!(with(listen, &["--metrics-listen-insecure"]).is_ok(), "{listen}");
+    }
+    assert!(with("127.0.0.1:9473", &[]).is_ok());
+    assert_eq!(database(SOCKET).unwrap().metrics_listen, None);
+}
+
+#[test]
 fn plain_http_is_for_loopback() {
     let text = refusal(settings(&[
         "--database-url",

@@ -8,7 +8,9 @@
 use super::connect::Canceller;
 use super::error::DbError;
 use crate::reply::Answer;
-use deadpool_postgres::{Object, Pool};
+use deadpool_postgres::{Object, Pool, PoolError, TimeoutType};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -23,18 +25,46 @@ pub(super) struct Leases {
     pool: Pool,
     canceller: Canceller,
     patience: Duration,
+    exhausted: Arc<AtomicU64>,
+}
+
+/// How many connections there are, and who wants them.
+pub(crate) struct PoolState {
+    pub max: usize,
+    pub size: usize,
+    pub in_use: usize,
+    pub waiting: usize,
+    /// How often nobody gave one back in time.
+    pub exhausted: u64,
 }
 
 impl Leases {
     /// Statements that take longer than `patience` have hung.
     pub(super) fn new(pool: Pool, canceller: Canceller, patience: Duration) -> Self {
-        Self { pool, canceller, patience }
+        Self { pool, canceller, patience, exhausted: Arc::default() }
     }
 
     /// A connection that nobody else uses.
     pub(super) async fn take(&self) -> Result<Lease, DbError> {
-        let object = Some(self.pool.get().await?);
+        let object = self.pool.get().await.inspect_err(|error| {
+            if matches!(error, PoolError::Timeout(TimeoutType::Wait)) {
+                self.exhausted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let object = Some(object?);
         Ok(Lease { object, leases: self.clone(), patience: self.patience })
+    }
+
+    /// What the pool looks like right now.
+    pub(super) fn state(&self) -> PoolState {
+        let status = self.pool.status();
+        PoolState {
+            max: status.max_size,
+            size: status.size,
+            in_use: status.size.saturating_sub(status.available),
+            waiting: status.waiting,
+            exhausted: self.exhausted.load(Ordering::Relaxed),
+        }
     }
 
     /// Closes a connection, and those that lie idle with it: what ended this one (a lost network, a machine that

@@ -44,6 +44,7 @@ mod versions;
 
 pub(crate) use ci::CiRequest;
 pub(crate) use error::DbError;
+pub(crate) use lease::PoolState;
 pub(crate) use sessions::PairHashes;
 
 use crate::config::Settings;
@@ -71,6 +72,11 @@ impl Db {
         // Beyond this a statement has hung: the server would have cancelled it.
         let patience = settings.statement_timeout + Duration::from_secs(2);
         Ok(Self { leases: Leases::new(pool, canceller, patience) })
+    }
+
+    /// The connections.
+    pub(crate) fn pool(&self) -> PoolState {
+        self.leases.state()
     }
 
     /// The trusted issuers.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::{error, info};
 
 /// What a row says beside the [`IssuerRules`].
@@ -52,6 +52,16 @@ impl Keys {
 pub(crate) struct Issuer {
     pub rules: IssuerRules,
     pub keys: Keys,
+}
+
+/// How the keys of an issuer are, where they are fetched.
+pub(crate) struct FetchedKeys {
+    /// The issuer.
+    pub name: String,
+    /// Since the fetch that brought them began; `None` before there are any.
+    pub age: Option<Duration>,
+    /// How many fetches failed since its row last changed.
+    pub failures: u64,
 }
 
 #[derive(Default)]
@@ -147,6 +157,23 @@ impl Issuers {
             }
             (None, _) => Keys::Fetched(KeyCache::new(source, Arc::clone(&self.fetch), self.times)),
         }
+    }
+
+    /// How the keys are that are fetched, sorted by issuer.
+    pub(crate) fn fetched_keys(&self, now: Instant) -> Vec<FetchedKeys> {
+        let table = self.table();
+        let mut found = Vec::with_capacity(table.issuers.len());
+        for (name, issuer) in &table.issuers {
+            if let Keys::Fetched(cache) = &issuer.keys {
+                found.push(FetchedKeys {
+                    name: name.clone(),
+                    age: cache.age(now),
+                    failures: cache.failures(),
+                });
+            }
+        }
+        found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        found
     }
 
     /// Has the keys fetched again that have grown old.

@@ -11,8 +11,9 @@ use super::fetch::{FetchError, Source};
 use crate::config::KeyTimes;
 use futures_util::future::BoxFuture;
 use lpm_core::token::KeySet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
@@ -42,6 +43,7 @@ pub(crate) struct KeyCache {
     times: KeyTimes,
     loaded: RwLock<Option<Arc<Loaded>>>,
     flight: Mutex<Flight>,
+    failures: AtomicU64,
 }
 
 impl KeyCache {
@@ -52,12 +54,23 @@ impl KeyCache {
             times,
             loaded: RwLock::default(),
             flight: Mutex::default(),
+            failures: AtomicU64::default(),
         })
     }
 
     /// Where the keys come from; a changed row gets a new cache.
     pub(crate) fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// How long ago the fetch began that brought what is there.
+    pub(crate) fn age(&self, now: Instant) -> Option<Duration> {
+        self.current().map(|loaded| now.saturating_duration_since(loaded.since))
+    }
+
+    /// How many fetches failed.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     /// Keys to verify a token with. They may lack the key id: then the issuer does not publish it, as far as
@@ -104,7 +117,8 @@ impl KeyCache {
             match this.fetch.fetch(Arc::clone(&this.source)).await {
                 Ok(keys) => this.store(keys, now),
                 Err(error) => {
-                    warn!(issuer = this.source.issuer, %error, "An issuer's keys could not be fetched")
+                    this.failures.fetch_add(1, Ordering::Relaxed);
+                    warn!(issuer = this.source.issuer, %error, "An issuer's keys could not be fetched");
                 }
             }
         });

@@ -16,6 +16,7 @@ mod tests;
 use crate::config::KeyTimes;
 use crate::db::Db;
 use fetch::HttpFetcher;
+pub(crate) use issuers::FetchedKeys;
 use issuers::Issuers;
 use lpm_core::failure::{Code, Failure};
 use lpm_core::token::{UnverifiedToken, Verified};
@@ -53,6 +54,11 @@ impl Oidc {
             return Err(Failure::new(Code::IssuerUnavailable).with("issuer", &issuer.rules.issuer));
         };
         unverified.verify(&issuer.rules, &keys, unix_now()).map_err(|error| error.failure())
+    }
+
+    /// The keys that are fetched from issuers, by issuer.
+    pub(crate) fn fetched_keys(&self) -> Vec<FetchedKeys> {
+        self.issuers.fetched_keys(Instant::now())
     }
 
     /// Reads the issuers once; otherwise says why not.

@@ -1,17 +1,17 @@
 //! One test's own database, gateway and vault, and what is asked of them at the end.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use lpm_tests::cluster::{self, Cluster};
 use lpm_tests::database::{Database, Login};
 use lpm_tests::escrowed::Escrowed;
 use lpm_tests::gateway::{self, Gateway, Reply};
 use lpm_tests::issuer::{Issuer, TokenRequest};
 use lpm_tests::load::{Answers, Audited, Load, REPOSITORY};
+pub(crate) use lpm_tests::process::eventually;
 use lpm_tests::stack::{Seed, shared};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
@@ -24,9 +24,6 @@ pub(crate) const HASTY: &str = "--statement-timeout=1s";
 
 /// A statement that waits is to go on waiting, for as long as a test may need.
 pub(crate) const PATIENT: &str = "--statement-timeout=60s";
-
-/// How long something that has no event of its own may take to come true.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// One-step pulls.
 pub(crate) const PULL: &str = "/api/vault/oidc/pull";
@@ -204,18 +201,6 @@ impl Held {
 /// The gateway's login in this database, as `alter role` names it.
 pub(crate) fn in_database(escrowed: &Escrowed) -> String {
     format!(r#""{}" in database "{}""#, escrowed.login.user, escrowed.database.name())
-}
-
-/// Returns when `holds` does; there is no event to wait for.
-pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-    let began = Instant::now();
-    while !holds().await? {
-        if began.elapsed() > LIMIT {
-            bail!("not within {LIMIT:?}: {what}");
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    Ok(())
 }
 
 /// The end of a log.

@@ -119,6 +119,7 @@ fn machine(stack: &Stack) -> Result<Machine> {
         .with("LPM_DEV_ORG", ORG)
         .with("LPM_DEV_ISSUER_URL", stack.issuer.url())
         .with("LPM_DEV_DATABASE_URL", stack.database().url())
+        .with("LPM_DEV_METRICS_URL", stack.gateway.metrics_url()?)
         .with("LPM_DEV_LOG_DIR", stack.cluster.log_dir().to_string_lossy()))
 }
 

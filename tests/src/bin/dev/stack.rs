@@ -6,7 +6,7 @@ use crate::console::say;
 use anyhow::{Context, Result, bail};
 use lpm_tests::binaries;
 use lpm_tests::cluster::{self, Cluster};
-use lpm_tests::gateway::address_in;
+use lpm_tests::gateway::{Gateway, address_in};
 use lpm_tests::process::{Daemon, Lifetime, end};
 use lpm_tests::stack::{ORG, Seed};
 use std::fs;
@@ -55,7 +55,7 @@ async fn start(directory: &Path) -> Result<()> {
     let gateway = seed.gateway(&logs.join("gateway.log"), Lifetime::Detached)?;
     fs::write(directory.join("lpm-gateway.pid"), gateway.pid().to_string())?;
 
-    write_environment(directory, &cluster, &seed, gateway.url(), &issuer_url)
+    write_environment(directory, &cluster, &seed, &gateway, &issuer_url)
 }
 
 /// The file that people and scripts source; it holds a token, so nobody else may read it.
@@ -63,16 +63,17 @@ fn write_environment(
     directory: &Path,
     cluster: &Cluster,
     seed: &Seed,
-    gateway: &str,
+    gateway: &Gateway,
     issuer: &str,
 ) -> Result<()> {
-    let (database, logs) = (seed.database.url(), cluster.log_dir());
+    let (database, logs, metrics) = (seed.database.url(), cluster.log_dir(), gateway.metrics_url()?);
     let variables = [
-        ("LPM_REGISTRY_URL", gateway),
+        ("LPM_REGISTRY_URL", gateway.url()),
         ("LPM_TOKEN", &seed.alice),
         ("LPM_DEV_ORG", ORG),
         ("LPM_DEV_ISSUER_URL", issuer),
         ("LPM_DEV_DATABASE_URL", &database),
+        ("LPM_DEV_METRICS_URL", &metrics),
         ("LPM_DEV_LOG_DIR", &logs.to_string_lossy()),
     ];
     let mut text = String::new();
