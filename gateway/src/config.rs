@@ -81,7 +81,11 @@ pub(crate) struct Args {
     #[arg(long, env = "LPM_GATEWAY_REQUEST_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration, value_name = "TIME")]
     request_timeout: Duration,
 
-    /// How long open requests may go on after SIGTERM
+    /// How long after SIGTERM new connections are still taken, while /readyz says 503, so that a load balancer can notice
+    #[arg(long, env = "LPM_GATEWAY_DRAIN_DELAY", default_value = "0s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    drain_delay: Duration,
+
+    /// How long open requests may go on after that
     #[arg(long, env = "LPM_GATEWAY_SHUTDOWN_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration, value_name = "TIME")]
     shutdown_timeout: Duration,
 
@@ -208,6 +212,7 @@ pub(crate) struct Settings {
     pub statement_timeout: Duration,
     pub header_timeout: Duration,
     pub request_timeout: Duration,
+    pub drain_delay: Duration,
     pub shutdown_timeout: Duration,
     pub keys: KeyTimes,
     pub log: String,
@@ -262,6 +267,7 @@ impl Args {
             statement_timeout: self.statement_timeout,
             header_timeout: self.header_timeout,
             request_timeout: self.request_timeout,
+            drain_delay: self.drain_delay,
             shutdown_timeout: self.shutdown_timeout,
             keys: KeyTimes {
                 refresh: self.keys_refresh,

@@ -7,6 +7,7 @@ mod trace;
 mod watched;
 
 use crate::config::Settings;
+use crate::lifecycle::{Lifecycle, Open};
 use crate::metrics::Metrics;
 use crate::reply::{Summary, malformed, too_slow};
 use crate::request::{Origin, bad};
@@ -25,7 +26,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stream::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
 use tokio::time::timeout;
 use trace::TraceParent;
 use tracing::{Instrument, debug, error_span, info};
@@ -33,6 +33,8 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use watched::Watched;
 
+/// How long a connection is still read when the gateway stops: what has arrived by then is answered, not cut off.
+const LAST_LOOK: Duration = Duration::from_millis(50);
 /// Largest head of a request that hyper buffers.
 const MAX_HEAD: usize = 64 * 1024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -44,11 +46,17 @@ pub(crate) struct Http {
     builder: http1::Builder,
     filters: Filters,
     metrics: Arc<Metrics>,
+    lifecycle: Arc<Lifecycle>,
     request_timeout: Duration,
 }
 
 impl Http {
-    pub(crate) fn new(settings: &Settings, filters: Filters, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        settings: &Settings,
+        filters: Filters,
+        metrics: Arc<Metrics>,
+        lifecycle: Arc<Lifecycle>,
+    ) -> Self {
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
@@ -56,11 +64,11 @@ impl Http {
             .max_buf_size(MAX_HEAD)
             // A caller who has nothing more to say still waits for the answer.
             .half_close(true);
-        Self { builder, filters, metrics, request_timeout: settings.request_timeout }
+        Self { builder, filters, metrics, lifecycle, request_timeout: settings.request_timeout }
     }
 
-    /// Answers until either side has enough; `stopping` changes when the gateway is to end.
-    pub(crate) async fn serve<I>(&self, socket: I, peer: SocketAddr, mut stopping: watch::Receiver<bool>)
+    /// Answers until either side has enough, or the gateway stops.
+    pub(crate) async fn serve<I>(&self, socket: I, peer: SocketAddr, mut open: Open)
     where
         I: AsyncRead + AsyncWrite + Unpin,
     {
@@ -68,17 +76,20 @@ impl Http {
             (TowerToHyperService::new(warp::service(self.filters.clone())), self.request_timeout);
         let address = peer.ip().to_canonical().to_string();
         let service = service_fn(|request| {
-            let asked = Asked::new(Arc::clone(&self.metrics), &address, Some(&request));
+            let asked = self.asked(&address, Some(&request));
             request_in_time(filters.clone(), limit, asked, request)
         });
         let socket = TokioIo::new(Stream::new(socket, limit));
         let mut connection = self.builder.serve_connection(socket, service);
         let ended = tokio::select! {
             ended = &mut connection => ended,
-            _ = stopping.changed() => {
-                Pin::new(&mut connection).graceful_shutdown();
-                (&mut connection).await
-            }
+            () = open.stops() => match timeout(LAST_LOOK, &mut connection).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    Pin::new(&mut connection).graceful_shutdown();
+                    (&mut connection).await
+                }
+            },
         };
         let parts = connection.into_parts();
         let last_words = match ended {
@@ -86,13 +97,24 @@ impl Http {
             Err(error) => {
                 debug!(%error, "A connection broke");
                 let Some(failure) = refusal(&error, !parts.read_buf.is_empty()) else { return };
-                Some(last_words(failure, Asked::new(Arc::clone(&self.metrics), &address, None)))
+                Some(last_words(failure, self.asked(&address, None)))
             }
         };
         let mut stream = parts.io.into_inner();
-        let linger = !*stopping.borrow();
+        let linger = !open.is_stopping();
         // Whoever has gone away needs no end.
         let _ = timeout(limit, stream.end(last_words.as_deref(), linger)).await;
+    }
+
+    /// `request` is what could be read of it.
+    fn asked(&self, address: &str, request: Option<&Request<Incoming>>) -> Asked {
+        Asked {
+            origin: Origin::new(Some(address.to_owned())),
+            trace: request.and_then(|request| TraceParent::of(request.headers())),
+            began: Instant::now(),
+            metrics: Arc::clone(&self.metrics),
+            lifecycle: Arc::clone(&self.lifecycle),
+        }
     }
 }
 
@@ -204,20 +226,19 @@ struct Asked {
     trace: Option<TraceParent>,
     began: Instant,
     metrics: Arc<Metrics>,
+    lifecycle: Arc<Lifecycle>,
 }
 
 impl Asked {
-    /// `request` is what could be read of it.
-    fn new(metrics: Arc<Metrics>, address: &str, request: Option<&Request<Incoming>>) -> Self {
-        let trace = request.and_then(|request| TraceParent::of(request.headers()));
-        Self { origin: Origin::new(Some(address.to_owned())), trace, began: Instant::now(), metrics }
-    }
-
-    /// Gives the response its request's id, counts it, and says in the log how the request went.
+    /// Gives the response its request's id, counts it, and says in the log how the request went. While the gateway is on
+    /// its way out, the response ends its connection: the next request is for another gateway.
     fn finish(self, mut response: Response) -> Response {
         let (id, status, took) = (self.origin.id, response.status(), self.began.elapsed());
         if let Ok(value) = HeaderValue::try_from(id.to_string()) {
             response.headers_mut().insert(REQUEST_ID, value);
+        }
+        if self.lifecycle.is_ending() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let summary = response.extensions_mut().remove::<Summary>();
         let (route, code) = summary.map_or(("(none)", None), |summary| (summary.route, summary.code));

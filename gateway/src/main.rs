@@ -7,6 +7,7 @@ mod config;
 mod connection;
 mod db;
 mod handlers;
+mod lifecycle;
 mod log;
 mod metrics;
 mod oidc;

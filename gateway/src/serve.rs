@@ -1,9 +1,10 @@
-//! The server: socket, TLS, and a graceful end.
+//! The server: sockets, TLS, and a graceful end.
 
 use crate::config::{Settings, TlsFiles, own_url};
 use crate::connection::Http;
 use crate::db::Db;
 use crate::handlers::Gateway;
+use crate::lifecycle::{Lifecycle, Open, Phase};
 use crate::metrics::{self, Metrics};
 use crate::oidc::Oidc;
 use crate::routes::routes;
@@ -11,12 +12,11 @@ use anyhow::Context;
 use openssl::ssl::{AlpnError, Ssl, SslAcceptor, SslFiletype, SslMethod, select_next_proto};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 use tokio_openssl::SslStream;
 use tracing::{debug, info, warn};
@@ -28,7 +28,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut signals = Signals::new()?;
     let tls = settings.tls.as_ref().map(acceptor).transpose()?;
     let (listener, bound) = bind("--listen", "LPM_GATEWAY_LISTEN", settings.listen).await?;
     let metrics_listener = match settings.metrics_listen {
@@ -50,36 +50,49 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
         tokio::spawn(metrics::serve(listener, Arc::clone(&metrics)));
         announce(&format!("metrics on {}/metrics", own_url(false, bound)))?;
     }
-    let http = Http::new(&settings, routes(&Arc::new(Gateway { db, oidc })), Arc::clone(&metrics));
+    let lifecycle = Arc::new(Lifecycle::default());
+    let gateway = Arc::new(Gateway { db, oidc, lifecycle: Arc::clone(&lifecycle) });
+    let http = Http::new(&settings, routes(&gateway), Arc::clone(&metrics), Arc::clone(&lifecycle));
     let server = Arc::new(Server { http, tls, handshake_timeout: settings.header_timeout, metrics });
     announce(&format!("listening on {}", own_url(server.tls.is_some(), bound)))?;
 
-    // Every connection holds a receiver, so the channel closes with the last of them.
-    let (stop, stopping) = watch::channel(false);
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    tokio::spawn(Arc::clone(&server).connection(stream, peer, stopping.clone()));
-                }
-                Err(error) => {
-                    warn!(%error, "A connection could not be accepted");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-        }
-    }
-    drop((listener, stopping));
-    stop.send_replace(true);
+    server.accept(&listener, &lifecycle, signals.end()).await;
+    lifecycle.enter(Phase::Draining);
+    info!("Stopping: /readyz says so, and new connections are taken for --drain-delay");
+    let delay = async {
+        // asked a second time, it does not wait
+        let _ = timeout(settings.drain_delay, signals.end()).await;
+    };
+    server.accept(&listener, &lifecycle, delay).await;
+    server.accept_rest(listener, &lifecycle);
+    lifecycle.enter(Phase::Stopping);
     info!("Stopping: no new connections, open requests go on");
-    if timeout(settings.shutdown_timeout, stop.closed()).await.is_err() {
+    if timeout(settings.shutdown_timeout, lifecycle.all_closed()).await.is_err() {
         warn!(
             "Stopped with requests open: they took longer than --shutdown-timeout (LPM_GATEWAY_SHUTDOWN_TIMEOUT)"
         );
     }
     Ok(())
+}
+
+/// What the gateway is told from outside.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Returns when it is to end.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 async fn bind(flag: &str, variable: &str, listen: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
@@ -130,19 +143,50 @@ struct Server {
 }
 
 impl Server {
-    async fn connection(
-        self: Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        stopping: watch::Receiver<bool>,
+    /// Takes connections until `end`.
+    async fn accept(
+        self: &Arc<Self>,
+        listener: &TcpListener,
+        lifecycle: &Lifecycle,
+        end: impl Future<Output = ()>,
     ) {
+        let mut end = pin!(end);
+        loop {
+            tokio::select! {
+                () = &mut end => return,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        tokio::spawn(Arc::clone(self).connection(stream, peer, lifecycle.open()));
+                    }
+                    Err(error) => {
+                        warn!(%error, "A connection could not be accepted");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Takes what has connected already, and closes: the system would reset it, and with it a request that may be on its way.
+    fn accept_rest(self: &Arc<Self>, listener: TcpListener, lifecycle: &Lifecycle) {
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((stream, peer)) = listener.accept() {
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                tokio::spawn(Arc::clone(self).connection(stream, peer, lifecycle.open()));
+            }
+        }
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, open: Open) {
         let _counted = self.metrics.connection();
         // Replies are small and waited for.
         let _ = stream.set_nodelay(true);
         match &self.tls {
-            None => self.http.serve(stream, peer, stopping).await,
+            None => self.http.serve(stream, peer, open).await,
             Some(acceptor) => match timeout(self.handshake_timeout, handshake(acceptor, stream)).await {
-                Ok(Ok(stream)) => self.http.serve(stream, peer, stopping).await,
+                Ok(Ok(stream)) => self.http.serve(stream, peer, open).await,
                 Ok(Err(error)) => debug!(%error, "A TLS handshake failed"),
                 Err(_) => debug!("A TLS handshake took too long"),
             },

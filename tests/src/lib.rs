@@ -4,7 +4,8 @@
 //! * [`escrowed`] opens a vault to CI in SQL, [`per_vault`] by a key of its own, [`job`] asks for it, [`wire`] speaks
 //!   PostgreSQL's protocol by hand.
 //! * [`issuer`] is an OIDC issuer that behaves like GitHub's and GitLab's, and misbehaves on request.
-//! * [`gateway`] and [`cli`] run the two binaries of the product; [`raw_http`] speaks to the former by hand.
+//! * [`gateway`] and [`cli`] run the two binaries of the product; [`raw_http`] speaks to the former by hand, [`balancer`]
+//!   stands in front of several.
 //! * [`published`] is the published client, as strict and as careless as its contract says.
 //! * [`leaks`] searches for secrets in what all of them leave behind.
 //! * [`load`] keeps pulling while a test breaks something: [`network`] is a cable that can be cut, [`clock`] one
@@ -15,6 +16,7 @@
 //!
 //! Nothing outlives the process that started it, however that process ends: see [`process::Guardian`].
 
+pub mod balancer;
 pub mod binaries;
 pub mod cli;
 pub mod clock;

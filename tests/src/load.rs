@@ -119,7 +119,7 @@ impl Load {
     /// Starts pulling `production` of a vault that `main` of [`REPOSITORY`] may pull.
     #[must_use]
     pub fn start(gateway: &Gateway, issuer: &Arc<Issuer>, vault_id: &str) -> Self {
-        Self::tolerating(gateway, issuer, vault_id, &[])
+        Self::through(gateway.url(), issuer, vault_id)
     }
 
     /// The same, where answers with these machine codes are no surprise either.
@@ -130,10 +130,20 @@ impl Load {
         vault_id: &str,
         tolerated: &'static [&'static str],
     ) -> Self {
+        Self::with(gateway.url(), issuer, vault_id, tolerated)
+    }
+
+    /// The same through whatever listens at this address.
+    #[must_use]
+    pub fn through(url: &str, issuer: &Arc<Issuer>, vault_id: &str) -> Self {
+        Self::with(url, issuer, vault_id, &[])
+    }
+
+    fn with(url: &str, issuer: &Arc<Issuer>, vault_id: &str, tolerated: &'static [&'static str]) -> Self {
         let shared = Arc::new(Shared {
             issuer: Arc::clone(issuer),
             vault_id: vault_id.to_owned(),
-            url: watch::Sender::new(gateway.url().to_owned()),
+            url: watch::Sender::new(url.to_owned()),
             stop: AtomicBool::new(false),
             tally: watch::Sender::new(Tally::default()),
             answers: Mutex::default(),
@@ -221,6 +231,12 @@ pub struct Audited {
 }
 
 impl Answers {
+    /// What the clients met.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
     /// Finds the audit row of each answer that has to have one, saying what it has to say.
     pub async fn audited(&self, database: &Database) -> Result<Audited> {
         self.compare(database, |_| true).await

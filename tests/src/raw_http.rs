@@ -46,6 +46,12 @@ impl RawHttp {
         Ok(Self { stream, received: Vec::new() })
     }
 
+    /// Whether the other side has neither closed nor said anything that nobody asked for.
+    pub fn is_open(&mut self) -> bool {
+        let nothing = self.stream.try_read(&mut [0; 1]);
+        self.received.is_empty() && nothing.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
     /// Sends bytes.
     pub async fn send(&mut self, bytes: &[u8]) -> Result<()> {
         timeout(HANG, self.stream.write_all(bytes)).await.context("nobody reads what is sent")??;

@@ -3,6 +3,7 @@
 use super::{Gateway, Outcome};
 use crate::openapi::SERVED;
 use crate::reply::Answer;
+use lpm_core::failure::Code;
 use lpm_core::wire::{AliveReply, ReadyReply};
 use std::sync::Arc;
 
@@ -12,16 +13,26 @@ pub(crate) async fn alive() -> Outcome {
     Ok(Answer::new(200, r#"{"status":"ok"}"#))
 }
 
-/// Tells whether requests can be answered.
+/// Tells a load balancer whether to send requests: the database takes writes and has an escrow key, and the gateway stays.
 #[utoipa::path(get, path = "/readyz", responses((status = 200, body = ReadyReply)))]
 pub(crate) async fn ready(gateway: Arc<Gateway>) -> Outcome {
-    Ok(gateway.db.ready().await?)
+    if gateway.lifecycle.is_ending() {
+        return Err(Code::Stopping.into());
+    }
+    let answer = gateway.db.ready().await?;
+    if answer.is_success() {
+        let ready: ReadyReply = serde_json::from_str(answer.body()).map_err(|_| Code::Internal)?;
+        if !ready.escrow_key {
+            return Err(Code::NoEscrowKey.into());
+        }
+    }
+    Ok(answer)
 }
 
-/// Tells the published client whether requests can be answered.
+/// Tells the published client whether requests can be answered. Developers need no escrow key.
 #[utoipa::path(get, path = "/api/registry/health", responses((status = 200, body = ReadyReply)))]
 pub(crate) async fn registry_health(gateway: Arc<Gateway>) -> Outcome {
-    ready(gateway).await
+    Ok(gateway.db.ready().await?)
 }
 
 /// Shows this document.

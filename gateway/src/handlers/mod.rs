@@ -17,6 +17,7 @@ pub(crate) mod vaults;
 pub(crate) mod versions;
 
 use crate::db::Db;
+use crate::lifecycle::Lifecycle;
 use crate::oidc::Oidc;
 use crate::reply::{Answer, Refusal};
 use std::sync::Arc;
@@ -30,6 +31,7 @@ const ORG: &str = "the org's name";
 pub(crate) struct Gateway {
     pub db: Arc<Db>,
     pub oidc: Arc<Oidc>,
+    pub lifecycle: Arc<Lifecycle>,
 }
 
 /// A handler's outcome.

@@ -35,7 +35,8 @@ fn no_database() -> BoxedFilter<(Response,)> {
         Args::try_parse_from(["lpm-gateway", "--database-url", "host=/no/such/directory user=gateway"]);
     let settings = args.unwrap().settings().unwrap();
     let oidc = Arc::new(Oidc::new("http://127.0.0.1".to_owned(), settings.keys));
-    routes(&Arc::new(Gateway { db: Arc::new(Db::new(&settings).unwrap()), oidc }))
+    let db = Arc::new(Db::new(&settings).unwrap());
+    routes(&Arc::new(Gateway { db, oidc, lifecycle: Arc::default() }))
 }
 
 fn bearer(kind: Kind) -> String {

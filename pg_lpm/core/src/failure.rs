@@ -171,6 +171,8 @@ failures! {
     ReadOnly = "read_only", 503, UNAVAILABLE, "the database is read-only right now", "try again in a moment";
     Busy = "busy", 503, UNAVAILABLE, "the gateway is reading as many large requests as it has memory for", "try again in a moment";
     Unavailable = "unavailable", 503, UNAVAILABLE, "the database does not answer right now", "try again in a moment";
+    // what `/readyz` says from SIGTERM on; requests are still answered
+    Stopping = "stopping", 503, UNAVAILABLE, "the gateway is about to stop", "ask another one";
     Internal = "internal", 500, UNAVAILABLE, "something went wrong on the server", "the server's log has the request id";
 }
 

@@ -20,7 +20,8 @@ pub(crate) struct World {
     pub(crate) issuer: Arc<Issuer>,
     pub(crate) escrowed: Escrowed,
     pub(crate) vault_id: String,
-    _logs: TempDir,
+    options: gateway::Options,
+    logs: TempDir,
 }
 
 impl World {
@@ -37,7 +38,13 @@ impl World {
         let logs = tempfile::Builder::new().prefix("lpm-logs-").tempdir()?;
         let gateway = options.start(&logs.path().join("gateway.log"))?;
         let issuer = Arc::clone(&shared().await?.issuer);
-        Ok(Self { gateway, issuer, escrowed, vault_id, _logs: logs })
+        Ok(Self { gateway, issuer, escrowed, vault_id, options, logs })
+    }
+
+    /// Another gateway like the first.
+    pub(crate) fn another_gateway(&self) -> Result<Gateway> {
+        let log = tempfile::Builder::new().suffix(".log").tempfile_in(self.logs.path())?;
+        self.options.start(&log.into_temp_path().keep()?)
     }
 
     /// What a job on this branch posts to pull in one step, with a fresh token in it.
