@@ -27,8 +27,17 @@ stage_unit() {
 stage_extension() { scripts/build.sh; }
 # The programs that the tests run were built by the stage before.
 stage_end-to-end() { LPM_BIN_DIR=$(target)/debug cargo test --locked --test '*'; }
+# The unit as it stands, but for the place of its program. `verify` only warns of what it does not know, so it may not say anything.
+stage_systemd() {
+    local unit said
+    unit=$(mktemp -d)/lpm-gateway.service
+    sed "s|^ExecStart=/usr/local/bin/|ExecStart=$(target)/debug/|" docker/systemd/lpm-gateway.service >"$unit"
+    said=$(systemd-analyze verify --man=no "$unit" 2>&1) && [ -z "$said" ] || die "docker/systemd/lpm-gateway.service: $said"
+    systemd-analyze security --offline=true --threshold=14 --no-pager "$unit" | grep 'Overall exposure level'
+    rm -r "$(dirname "$unit")"
+}
 stage_examples() { scripts/dev.sh docs; }
 stage_demo() { scripts/dev.sh demo; }
 
-[ $# -gt 0 ] || set -- deps fmt clippy doc deny machete unit extension end-to-end examples demo
+[ $# -gt 0 ] || set -- deps fmt clippy doc deny machete unit extension end-to-end systemd examples demo
 run_stages 'make check' "$@"

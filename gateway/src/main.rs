@@ -10,6 +10,7 @@ mod handlers;
 mod lifecycle;
 mod log;
 mod metrics;
+mod notify;
 mod oidc;
 mod openapi;
 mod page;

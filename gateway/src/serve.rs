@@ -6,6 +6,7 @@ use crate::db::Db;
 use crate::handlers::Gateway;
 use crate::lifecycle::{Lifecycle, Open, Phase};
 use crate::metrics::{self, Metrics};
+use crate::notify;
 use crate::oidc::Oidc;
 use crate::routes::routes;
 use anyhow::Context;
@@ -56,7 +57,11 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let server = Arc::new(Server { http, tls, handshake_timeout: settings.header_timeout, metrics });
     announce(&format!("listening on {}", own_url(server.tls.is_some(), bound)))?;
 
+    notify::ready();
+    tokio::spawn(notify::keep_alive());
+
     server.accept(&listener, &lifecycle, signals.end()).await;
+    notify::stopping();
     lifecycle.enter(Phase::Draining);
     info!("Stopping: /readyz says so, and new connections are taken for --drain-delay");
     let delay = async {

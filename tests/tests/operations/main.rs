@@ -1,7 +1,8 @@
-//! What those see who run the gateway: health, metrics, logs, and restarts.
+//! What those see who run the gateway: health, metrics, logs, restarts, and what systemd is told.
 
 mod health;
 mod logs;
 mod metrics;
 mod restart;
+mod systemd;
 mod world;
