@@ -16,8 +16,8 @@ purpose=${1:-build}
 
 # System packages. `curl` and `jq` are what the documentation's examples use.
 packages=(build-essential clang libclang-dev pkg-config libssl-dev ca-certificates curl jq)
-# the tests lay cables that they cut, set clocks, and keep secrets in a keychain; systemd judges its unit
-[ "$purpose" = build ] || packages+=(iproute2 faketime dbus-daemon gnome-keyring systemd)
+# the tests lay cables that they cut, set clocks, keep secrets in a keychain, and pool connections; systemd judges its unit
+[ "$purpose" = build ] || packages+=(iproute2 faketime dbus-daemon gnome-keyring pgbouncer systemd)
 find_pg_config
 if [ -z "$PG_CONFIG" ] || [ ! -f "$("$PG_CONFIG" --includedir-server)/postgres.h" ]; then
     [ -z "$PG_CONFIG" ] || [ "$(pg_major)" = "$DEFAULT_PG_MAJOR" ] ||

@@ -1,4 +1,4 @@
--- Admin functions: which issuers are trusted.
+-- Admin functions: which issuers are trusted. Gateways that listen on lpm_issuers hear of each change when it commits.
 
 -- Trusts an issuer, or changes one that is trusted; what is not given keeps its value, or gets the provider's.
 create function lpm.trust_issuer(provider text, issuer text, audiences text[] default null, jwks_uri text default null, jwks json default null,
@@ -43,6 +43,7 @@ begin
            algorithms = excluded.algorithms, max_token_uses = excluded.max_token_uses, max_lifetime = excluded.max_lifetime,
            max_age = excluded.max_age, allow_private_addresses = excluded.allow_private_addresses,
            without_job_project = excluded.without_job_project, is_default = excluded.is_default, changed_at = clock_timestamp();
+    perform pg_notify('lpm_issuers', '');
     perform lpm.audit_admin('issuer_trust', metadata => json_build_object('issuer', trust_issuer.issuer, 'provider', trust_issuer.provider));
     return trust_issuer.issuer;
 end
@@ -63,6 +64,7 @@ begin
     insert into lpm.oidc_issuer (issuer, provider, trusted, audiences, algorithms, max_token_uses, max_lifetime, max_age)
     select b.issuer, b.provider, false, b.audiences, b.algorithms, b.max_token_uses, b.max_lifetime, b.max_age
       from lpm.builtin_issuer b where b.issuer = distrust_issuer.issuer;
+    perform pg_notify('lpm_issuers', '');
     perform lpm.audit_admin('issuer_distrust', metadata => json_build_object('issuer', distrust_issuer.issuer));
     return distrust_issuer.issuer;
 end

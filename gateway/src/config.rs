@@ -1,109 +1,154 @@
-//! What the gateway is told: flags and environment variables, checked and turned into [`Settings`].
+//! What the gateway is told: flags, environment variables and a file, checked and turned into [`Settings`].
 //!
-//! [`Args`] is what was typed, [`Settings`] what the program needs. Everything that can be wrong is found
+//! [`Args`] is what was said, and the only list of settings: the file's keys are the flags' names ([`file`]).
+//! [`Settings`] is what the program needs. Everything that can be wrong is found
 //! here, before anything listens, and every error names the setting and the fix.
 
 pub(crate) mod database;
+mod error;
+mod file;
 
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use database::Database;
+pub(crate) use error::ConfigError;
+use file::{File, FileError};
 use lpm_core::secret::Secret;
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
-use thiserror::Error;
 
 /// HTTP in front of `pg_lpm`: verifies OIDC signatures, hashes bearer tokens, calls `lpm_api`.
 ///
-/// Every flag can be set by the environment variable that its help names. The database's password does not
-/// belong on the command line, where every user of the machine can read it: use
-/// `LPM_GATEWAY_DATABASE_PASSWORD_FILE` or `LPM_GATEWAY_DATABASE_URL`.
+/// The database's password does not belong on the command line, where every user of the machine can read it: use
+/// `--database-password-file`.
 #[derive(Parser)]
-#[command(name = "lpm-gateway", version)]
+#[command(name = "lpm-gateway", version, after_help = AFTER_HELP)]
 pub(crate) struct Args {
+    /// What to do
+    #[arg(value_enum, default_value = "serve", value_name = "ACTION")]
+    pub(crate) action: Action,
+
+    /// TOML file with settings; its keys are the names of the flags below, without their `--`
+    #[arg(long, env = "LPM_GATEWAY_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
     /// Address to listen on; port 0 takes a free one, and stdout says which
-    #[arg(long, env = "LPM_GATEWAY_LISTEN", default_value = "127.0.0.1:8473", value_name = "IP:PORT")]
+    #[arg(
+        long,
+        help_heading = "Listening",
+        env = "LPM_GATEWAY_LISTEN",
+        default_value = "127.0.0.1:8473",
+        value_name = "IP:PORT"
+    )]
     listen: SocketAddr,
 
     /// Speak plain HTTP although the address is not loopback, because something else secures the path
-    #[arg(long, env = "LPM_GATEWAY_LISTEN_INSECURE")]
+    #[arg(long, help_heading = "Listening", env = "LPM_GATEWAY_LISTEN_INSECURE")]
     listen_insecure: bool,
 
     /// Address to serve /metrics on, e.g. 127.0.0.1:9473: plain HTTP without a login; not served without it
-    #[arg(long, env = "LPM_GATEWAY_METRICS_LISTEN", value_name = "IP:PORT")]
+    #[arg(long, help_heading = "Listening", env = "LPM_GATEWAY_METRICS_LISTEN", value_name = "IP:PORT")]
     metrics_listen: Option<SocketAddr>,
 
     /// Serve /metrics although the address is not loopback, because nothing but your monitoring reaches it
-    #[arg(long, env = "LPM_GATEWAY_METRICS_LISTEN_INSECURE")]
+    #[arg(long, help_heading = "Listening", env = "LPM_GATEWAY_METRICS_LISTEN_INSECURE")]
     metrics_listen_insecure: bool,
 
     /// PEM file with the certificate, leaf first, then its intermediates
-    #[arg(long, env = "LPM_GATEWAY_TLS_CERT", value_name = "FILE")]
+    #[arg(long, help_heading = "TLS", env = "LPM_GATEWAY_TLS_CERT", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
 
     /// PEM file with the certificate's private key
-    #[arg(long, env = "LPM_GATEWAY_TLS_KEY", value_name = "FILE")]
+    #[arg(long, help_heading = "TLS", env = "LPM_GATEWAY_TLS_KEY", value_name = "FILE")]
     tls_key: Option<PathBuf>,
 
     /// URL under which clients reach the gateway; it is the audience of the OIDC tokens made for it
-    #[arg(long, env = "LPM_GATEWAY_PUBLIC_URL", value_name = "URL")]
+    #[arg(long, help_heading = "Listening", env = "LPM_GATEWAY_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
 
     /// Database, e.g. `postgresql://gateway@db.example/lpm?sslmode=verify-full&sslrootcert=/etc/lpm/ca.pem`
-    #[arg(long, env = "LPM_GATEWAY_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    #[arg(
+        long,
+        help_heading = "Database",
+        env = "LPM_GATEWAY_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
     database_url: Option<String>,
 
+    /// The same database without a pooler in between, to hear at once when `lpm.trust_issuer` changes something
+    #[arg(
+        long,
+        help_heading = "Database",
+        env = "LPM_GATEWAY_LISTEN_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    listen_database_url: Option<String>,
+
     /// File whose first line is the database's password
-    #[arg(long, env = "LPM_GATEWAY_DATABASE_PASSWORD_FILE", value_name = "FILE")]
+    #[arg(long, help_heading = "Database", env = "LPM_GATEWAY_DATABASE_PASSWORD_FILE", value_name = "FILE")]
     database_password_file: Option<PathBuf>,
 
     /// Reach a remote database without sslmode=verify-full, because something else secures the path
-    #[arg(long, env = "LPM_GATEWAY_DATABASE_INSECURE")]
+    #[arg(long, help_heading = "Database", env = "LPM_GATEWAY_DATABASE_INSECURE")]
     database_insecure: bool,
 
+    /// Send statements without names, for `PgBouncer` before 1.21 in transaction mode
+    #[arg(long, help_heading = "Database", env = "LPM_GATEWAY_DATABASE_UNNAMED_STATEMENTS")]
+    database_unnamed_statements: bool,
+
     /// Most connections to the database
-    #[arg(long, env = "LPM_GATEWAY_POOL_SIZE", default_value_t = 16, value_name = "N")]
+    #[arg(
+        long,
+        help_heading = "Database",
+        env = "LPM_GATEWAY_POOL_SIZE",
+        default_value_t = 16,
+        value_name = "N"
+    )]
     pool_size: u16,
 
     /// How long a request waits for a free connection before it is answered 503
-    #[arg(long, env = "LPM_GATEWAY_POOL_WAIT", default_value = "1s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, help_heading = "Limits", env = "LPM_GATEWAY_POOL_WAIT", default_value = "1s", value_parser = humantime::parse_duration, value_name = "TIME")]
     pool_wait: Duration,
 
     /// How long a statement may run in the database
-    #[arg(long, env = "LPM_GATEWAY_STATEMENT_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, help_heading = "Limits", env = "LPM_GATEWAY_STATEMENT_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
     statement_timeout: Duration,
 
     /// How long the head of a request may take to arrive; idle connections are closed after it too
-    #[arg(long, env = "LPM_GATEWAY_HEADER_TIMEOUT", default_value = "15s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, help_heading = "Limits", env = "LPM_GATEWAY_HEADER_TIMEOUT", default_value = "15s", value_parser = humantime::parse_duration, value_name = "TIME")]
     header_timeout: Duration,
 
     /// How long a request may take from its head to its answer, and the answer may wait for somebody to read on
-    #[arg(long, env = "LPM_GATEWAY_REQUEST_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, help_heading = "Limits", env = "LPM_GATEWAY_REQUEST_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration, value_name = "TIME")]
     request_timeout: Duration,
 
     /// How long after SIGTERM new connections are still taken, while /readyz says 503, so that a load balancer can notice
-    #[arg(long, env = "LPM_GATEWAY_DRAIN_DELAY", default_value = "0s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, help_heading = "Limits", env = "LPM_GATEWAY_DRAIN_DELAY", default_value = "0s", value_parser = humantime::parse_duration, value_name = "TIME")]
     drain_delay: Duration,
 
     /// How long open requests may go on after that
-    #[arg(long, env = "LPM_GATEWAY_SHUTDOWN_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, help_heading = "Limits", env = "LPM_GATEWAY_SHUTDOWN_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration, value_name = "TIME")]
     shutdown_timeout: Duration,
 
     /// Age at which an issuer's keys are fetched again in the background
-    #[arg(long, env = "LPM_GATEWAY_KEYS_REFRESH", default_value = "5m", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, help_heading = "Issuers", env = "LPM_GATEWAY_KEYS_REFRESH", default_value = "5m", value_parser = humantime::parse_duration, value_name = "TIME")]
     keys_refresh: Duration,
 
     /// Least time between two fetches from one issuer, whatever tokens arrive and however fetches end
-    #[arg(long, env = "LPM_GATEWAY_KEYS_COOL_DOWN", default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, help_heading = "Issuers", env = "LPM_GATEWAY_KEYS_COOL_DOWN", default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
     keys_cool_down: Duration,
 
     /// Age beyond which an issuer's keys are not used any more although it cannot be reached
-    #[arg(long, env = "LPM_GATEWAY_KEYS_MAX_AGE", default_value = "24h", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, help_heading = "Issuers", env = "LPM_GATEWAY_KEYS_MAX_AGE", default_value = "24h", value_parser = humantime::parse_duration, value_name = "TIME")]
     keys_max_age: Duration,
 
     /// What is logged to stderr: `warn`, `info`, `debug`, or directives like `info,lpm_gateway::oidc=debug`
     #[arg(
         long,
+        help_heading = "Logs",
         env = "LPM_GATEWAY_LOG",
         default_value = "info,deadpool.postgres=error",
         value_name = "FILTER"
@@ -111,8 +156,30 @@ pub(crate) struct Args {
     log: String,
 
     /// How log lines look
-    #[arg(long, env = "LPM_GATEWAY_LOG_FORMAT", default_value = "plain", value_name = "FORMAT")]
+    #[arg(
+        long,
+        help_heading = "Logs",
+        env = "LPM_GATEWAY_LOG_FORMAT",
+        default_value = "plain",
+        value_name = "FORMAT"
+    )]
     log_format: LogFormat,
+}
+
+/// What `--help` says last.
+const AFTER_HELP: &str = "\
+Each flag has an environment variable, which its help names, and a key in the file that --config names: \
+`--pool-size 32` is `LPM_GATEWAY_POOL_SIZE=32` and `pool-size = 32`. A flag counts before the environment, the \
+environment before the file, the file before the default. Flags without a value are `true` or `false` there. A file \
+that holds a password must be readable by its owner only.";
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Action {
+    /// Answer requests
+    Serve,
+    /// Try database, certificate and issuers, say what is wrong, and exit with 1 if anything is
+    CheckConfig,
 }
 
 /// How log lines look.
@@ -122,60 +189,6 @@ pub(crate) enum LogFormat {
     Plain,
     /// One JSON object a line.
     Json,
-}
-
-/// Why the gateway does not start.
-#[derive(Debug, Error)]
-pub(crate) enum ConfigError {
-    #[error(
-        "--listen {0} is not loopback and there is no certificate: set --tls-cert and --tls-key \
-         (LPM_GATEWAY_TLS_CERT, LPM_GATEWAY_TLS_KEY), or --listen-insecure (LPM_GATEWAY_LISTEN_INSECURE=true) if \
-         a proxy in front speaks TLS and nothing else reaches this address"
-    )]
-    PlainHttp(SocketAddr),
-    #[error(
-        "--metrics-listen {0} (LPM_GATEWAY_METRICS_LISTEN) is not loopback, and metrics are plain HTTP without a login: take a \
-         loopback address, or set --metrics-listen-insecure (LPM_GATEWAY_METRICS_LISTEN_INSECURE=true) if nothing but \
-         your monitoring reaches this address"
-    )]
-    PublicMetrics(SocketAddr),
-    #[error(
-        "{given} is set and {missing} is not: TLS needs both; set {missing}, or neither on a loopback address"
-    )]
-    HalfTls { given: &'static str, missing: &'static str },
-    #[error(
-        "--public-url is not set and --listen {0} does not tell how clients reach the gateway: set --public-url \
-         (LPM_GATEWAY_PUBLIC_URL) to their URL, e.g. https://vault.example.com; it is the audience of OIDC tokens"
-    )]
-    PublicUrlMissing(SocketAddr),
-    #[error(
-        "--public-url (LPM_GATEWAY_PUBLIC_URL) `{url}` {problem}; write it like https://vault.example.com"
-    )]
-    PublicUrl { url: String, problem: &'static str },
-    #[error(
-        "no database: set --database-url (LPM_GATEWAY_DATABASE_URL), e.g. \
-         postgresql://gateway@%2Fvar%2Frun%2Fpostgresql/lpm for a local socket; \
-         `select lpm.create_gateway_login('gateway')` makes the login"
-    )]
-    DatabaseMissing,
-    #[error("--database-url (LPM_GATEWAY_DATABASE_URL) is not acceptable: {0}")]
-    Database(database::DatabaseError),
-    #[error(
-        "--database-password-file (LPM_GATEWAY_DATABASE_PASSWORD_FILE) `{path}` cannot be read: {error}; give the \
-         user that runs the gateway read access"
-    )]
-    PasswordFile { path: PathBuf, error: std::io::Error },
-    #[error(
-        "--database-password-file (LPM_GATEWAY_DATABASE_PASSWORD_FILE) `{0}` has an empty first line; write the password there"
-    )]
-    PasswordEmpty(PathBuf),
-    #[error("{setting} must be at least {least}; raise it or leave it out")]
-    TooSmall { setting: &'static str, least: &'static str },
-    #[error(
-        "--keys-max-age (LPM_GATEWAY_KEYS_MAX_AGE) must be longer than --keys-refresh (LPM_GATEWAY_KEYS_REFRESH), or keys \
-         would expire between two fetches"
-    )]
-    KeysMaxAge,
 }
 
 /// How long an issuer's keys are used and how often they may be fetched.
@@ -207,6 +220,10 @@ pub(crate) struct Settings {
     /// The gateway's own audience; `None` until the port is known (loopback, no `--public-url`).
     pub public_url: Option<String>,
     pub database: Database,
+    /// Where changes of the issuers are heard of.
+    pub listen_database: Option<Database>,
+    /// Whether statements are sent without names.
+    pub unnamed_statements: bool,
     pub pool_size: usize,
     pub pool_wait: Duration,
     pub statement_timeout: Duration,
@@ -220,7 +237,16 @@ pub(crate) struct Settings {
 }
 
 impl Args {
-    /// Checks everything that was typed.
+    /// What was typed, else what the environment says, else what the file says. Ends the process, as clap does,
+    /// when that is no use of the program.
+    pub(crate) fn read(typed: &[OsString]) -> Result<Self, FileError> {
+        let args = Self::parse_from(typed);
+        let Some(path) = &args.config else { return Ok(args) };
+        let matches = File::read(path)?.under(Self::command())?.get_matches_from(typed);
+        Ok(Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+    }
+
+    /// Checks everything that was said.
     pub(crate) fn settings(self) -> Result<Settings, ConfigError> {
         let least = |ok: bool, setting, least| {
             if ok { Ok(()) } else { Err(ConfigError::TooSmall { setting, least }) }
@@ -251,17 +277,29 @@ impl Args {
         };
         let password = self.database_password_file.map(password).transpose()?;
         let url = self.database_url.filter(|url| !url.is_empty()).ok_or(ConfigError::DatabaseMissing)?;
-        let mut database = Database::parse(&url, self.database_insecure).map_err(ConfigError::Database)?;
+        let parse = |setting, url: &str| {
+            let mut database = Database::parse(setting, url, self.database_insecure)
+                .map_err(|error| ConfigError::Database { setting, error })?;
+            if let Some(password) = &password {
+                database.config.password(password.expose());
+            }
+            Ok(database)
+        };
+        let mut database = parse("--database-url (LPM_GATEWAY_DATABASE_URL)", &url)?;
         database.limit(self.statement_timeout);
-        if let Some(password) = password {
-            database.config.password(password.expose());
-        }
+        let listen_database = self
+            .listen_database_url
+            .filter(|url| !url.is_empty())
+            .map(|url| parse("--listen-database-url (LPM_GATEWAY_LISTEN_DATABASE_URL)", &url))
+            .transpose()?;
         Ok(Settings {
             listen: self.listen,
             metrics_listen: self.metrics_listen,
             tls,
             public_url,
             database,
+            listen_database,
+            unnamed_statements: self.database_unnamed_statements,
             pool_size: self.pool_size.into(),
             pool_wait: self.pool_wait,
             statement_timeout: self.statement_timeout,

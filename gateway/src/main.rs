@@ -3,6 +3,7 @@
 //! It verifies OIDC signatures, hashes bearer tokens and calls one function of `lpm_api` per request. It
 //! keeps no state but issuer keys, so any number of replicas can run.
 
+mod check;
 mod config;
 mod connection;
 mod db;
@@ -19,9 +20,10 @@ mod request;
 mod routes;
 mod serve;
 
-use clap::Parser;
+use config::Action;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use std::alloc::System;
+use std::ffi::OsString;
 use std::process::ExitCode;
 use zeroizing_alloc::ZeroAlloc;
 
@@ -30,8 +32,9 @@ use zeroizing_alloc::ZeroAlloc;
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
-    match run(config::Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(&std::env::args_os().collect::<Vec<_>>()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("lpm-gateway: {error:#}");
             ExitCode::FAILURE
@@ -39,12 +42,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: config::Args) -> anyhow::Result<()> {
+/// `false` when `check-config` has found something wrong.
+fn run(typed: &[OsString]) -> anyhow::Result<bool> {
+    let args = config::Args::read(typed)?;
+    let action = args.action;
     let settings = args.settings()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if action == Action::CheckConfig {
+        // without a log: what is wrong stands in the report
+        return runtime.block_on(check::run(&settings));
+    }
     log::start(&settings.log, settings.log_format)?;
     hide_memory();
     raise_file_limit();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve::run(settings))
+    runtime.block_on(serve::run(settings))?;
+    Ok(true)
 }
 
 /// No core dump, whatever the system does with those, and no `/proc/self/mem` for others of the same user.

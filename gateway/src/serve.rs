@@ -2,12 +2,12 @@
 
 use crate::config::{Settings, TlsFiles, own_url};
 use crate::connection::Http;
-use crate::db::Db;
+use crate::db::{Db, Listener};
 use crate::handlers::Gateway;
 use crate::lifecycle::{Lifecycle, Open, Phase};
 use crate::metrics::{self, Metrics};
 use crate::notify;
-use crate::oidc::Oidc;
+use crate::oidc::{Oidc, Proxies};
 use crate::routes::routes;
 use anyhow::Context;
 use openssl::ssl::{AlpnError, Ssl, SslAcceptor, SslFiletype, SslMethod, select_next_proto};
@@ -37,7 +37,8 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
         None => None,
     };
     let db = Arc::new(Db::new(&settings)?);
-    let oidc = Arc::new(Oidc::new(settings.audience(bound), settings.keys));
+    let changes = settings.listen_database.as_ref().map(Listener::new).transpose()?;
+    let oidc = Arc::new(Oidc::new(settings.audience(bound), settings.keys, Proxies::from_environment()?));
     let first = timeout(FIRST_READING, oidc.reread(&db)).await;
     if let Err(reason) = first.unwrap_or_else(|_| Err("it took too long".to_owned())) {
         warn!(
@@ -45,7 +46,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
             "--database-url (LPM_GATEWAY_DATABASE_URL): the database does not answer; requests get 503 until it does"
         );
     }
-    tokio::spawn(Arc::clone(&oidc).keep_fresh(Arc::clone(&db)));
+    tokio::spawn(Arc::clone(&oidc).keep_fresh(Arc::clone(&db), changes));
     let metrics = Arc::new(Metrics::new(Arc::clone(&db), Arc::clone(&oidc)));
     if let Some((listener, bound)) = metrics_listener {
         tokio::spawn(metrics::serve(listener, Arc::clone(&metrics)));
@@ -115,7 +116,7 @@ fn announce(line: &str) -> anyhow::Result<()> {
 }
 
 /// TLS 1.2 and 1.3 with Mozilla's intermediate settings.
-fn acceptor(files: &TlsFiles) -> anyhow::Result<SslAcceptor> {
+pub(crate) fn acceptor(files: &TlsFiles) -> anyhow::Result<SslAcceptor> {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
     builder.set_certificate_chain_file(&files.cert).with_context(|| {
         format!(

@@ -7,6 +7,7 @@
 mod disk;
 mod failure;
 mod options;
+mod tls;
 
 pub use disk::Disk;
 pub use options::Options;
@@ -293,12 +294,20 @@ fn as_server_user(program: &Path) -> Command {
     command
 }
 
-fn give_to_server(path: &Path) -> Result<()> {
-    if is_root() {
-        let id = |option: &str| -> Result<u32> {
-            Ok(stdout_of(Command::new("id").args([option, SERVER_USER]))?.parse()?)
-        };
-        chown(path, Some(id("-u")?), Some(id("-g")?))
+/// User and group of the server, where they are not ours.
+pub(crate) fn server_user() -> Result<Option<(u32, u32)>> {
+    if !is_root() {
+        return Ok(None);
+    }
+    let id = |option: &str| -> Result<u32> {
+        Ok(stdout_of(Command::new("id").args([option, SERVER_USER]))?.parse()?)
+    };
+    Ok(Some((id("-u")?, id("-g")?)))
+}
+
+pub(crate) fn give_to_server(path: &Path) -> Result<()> {
+    if let Some((user, group)) = server_user()? {
+        chown(path, Some(user), Some(group))
             .with_context(|| format!("cannot give {} to {SERVER_USER}", path.display()))?;
     }
     Ok(())

@@ -7,6 +7,7 @@
 //! * [`gateway`] and [`cli`] run the two binaries of the product; [`raw_http`] speaks to the former by hand, [`balancer`]
 //!   stands in front of several.
 //! * [`published`] is the published client, as strict and as careless as its contract says.
+//! * [`authority`] signs certificates, [`pooler`] stands between a gateway and its database, [`proxy`] between it and issuers.
 //! * [`leaks`] searches for secrets in what all of them leave behind.
 //! * [`load`] keeps pulling while a test breaks something: [`network`] is a cable that can be cut, [`clock`] one
 //!   that can be set.
@@ -16,6 +17,7 @@
 //!
 //! Nothing outlives the process that started it, however that process ends: see [`process::Guardian`].
 
+pub mod authority;
 pub mod balancer;
 pub mod binaries;
 pub mod cli;
@@ -30,7 +32,9 @@ pub mod leaks;
 pub mod load;
 pub mod network;
 pub mod per_vault;
+pub mod pooler;
 pub mod process;
+pub mod proxy;
 pub mod published;
 pub mod raw_http;
 pub mod signin;

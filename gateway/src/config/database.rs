@@ -1,8 +1,9 @@
 //! The database's URL, and the rule that a network between gateway and database is never trusted.
 //!
-//! `tokio-postgres` knows neither `sslmode=verify-full` nor `sslrootcert`: both are read here and carried
-//! out by the TLS connector.
+//! `tokio-postgres` knows neither `sslmode=verify-full` nor any of libpq's settings for certificates: they are read here
+//! and carried out by the TLS connector.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
@@ -24,10 +25,14 @@ pub(crate) enum Tls {
 
 /// Where the database is and how to reach it.
 pub(crate) struct Database {
+    /// What set it, for errors: flag and environment variable.
+    pub setting: &'static str,
     pub config: Config,
     pub tls: Tls,
     /// `sslrootcert`; `None` is the system's trust store.
     pub ca: Option<PathBuf>,
+    /// `sslcert` and `sslkey`: the certificate that the gateway shows, and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// What is wrong with the database's URL. Never shows the URL: it may hold a password.
@@ -48,22 +53,39 @@ pub(crate) enum DatabaseError {
          --database-insecure (LPM_GATEWAY_DATABASE_INSECURE=true) if something else secures the path"
     )]
     Insecure,
+    #[error(
+        "{given} is set and {missing} is not: a client certificate needs both; set {missing}, or neither"
+    )]
+    HalfIdentity { given: &'static str, missing: &'static str },
+    #[error(
+        "sslcert is set and the connection has no TLS to show it in; add sslmode=verify-full, or remove sslcert and sslkey"
+    )]
+    IdentityWithoutTls,
+    #[error(
+        "it names Unix sockets and hosts with sslmode={0}, and a socket has no TLS; name hosts only, or sockets only"
+    )]
+    MixedHosts(String),
+    #[error(
+        "it names a hostaddr without its host, so there is no name that sslmode={0} could check; add host=NAME"
+    )]
+    NoName(String),
 }
 
 impl Database {
     /// Reads a URL or a `key=value` string.
-    pub(crate) fn parse(text: &str, insecure: bool) -> Result<Self, DatabaseError> {
-        let (rest, mode, ca) = if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+    pub(crate) fn parse(setting: &'static str, text: &str, insecure: bool) -> Result<Self, DatabaseError> {
+        let (rest, mut ours) = if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             split_url(text)
         } else {
             split_pairs(text)
         };
+        let written = ours.remove("sslmode");
         let mut config: Config =
             rest.parse().map_err(|error: tokio_postgres::Error| DatabaseError::Syntax(reason(&error)))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(DatabaseError::NoHost);
         }
-        let (tls, mode) = match mode.as_deref() {
+        let (tls, mode) = match written.as_deref() {
             None | Some("disable") => (Tls::Off, SslMode::Disable),
             Some("allow" | "prefer") => (Tls::Unverified, SslMode::Prefer),
             Some("require") => (Tls::Unverified, SslMode::Require),
@@ -75,16 +97,28 @@ impl Database {
             return Err(DatabaseError::Insecure);
         }
         // As in libpq, a Unix socket has no TLS, whatever the mode says.
-        let sockets_only = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)))
-            && config.get_hostaddrs().is_empty();
-        config.ssl_mode(if sockets_only { SslMode::Disable } else { mode });
+        let sockets = config.get_hosts().iter().filter(|host| matches!(host, Host::Unix(_))).count();
+        let sockets_only = sockets == config.get_hosts().len() && config.get_hostaddrs().is_empty();
+        let (tls, mode) = if sockets_only { (Tls::Off, SslMode::Disable) } else { (tls, mode) };
+        if mode == SslMode::Require && sockets > 0 {
+            return Err(DatabaseError::MixedHosts(written.unwrap_or_default()));
+        }
+        if mode == SslMode::Require && config.get_hosts().is_empty() {
+            return Err(DatabaseError::NoName(written.unwrap_or_default()));
+        }
+        let identity = identity(ours.remove("sslcert"), ours.remove("sslkey"))?;
+        if identity.is_some() && tls == Tls::Off && !sockets_only {
+            return Err(DatabaseError::IdentityWithoutTls);
+        }
+        let ca = ours.remove("sslrootcert").filter(|ca| ca != "system").map(PathBuf::from);
+        config.ssl_mode(mode);
         if config.get_application_name().is_none() {
             config.application_name("lpm-gateway");
         }
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(3));
         }
-        Ok(Self { config, tls, ca: ca.filter(|ca| ca != "system").map(PathBuf::from) })
+        Ok(Self { setting, config, tls, ca, identity })
     }
 
     /// Has the server cancel a statement that runs longer than this.
@@ -92,6 +126,11 @@ impl Database {
         let given = self.config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
         self.config.options(format!("{given}-c statement_timeout={}", statement_timeout.as_millis()));
     }
+}
+
+/// Does a database's URL hold a password? One that cannot be read may.
+pub(crate) fn holds_password(url: &str) -> bool {
+    Database::parse("", url, true).ok().is_none_or(|database| database.config.get_password().is_some())
 }
 
 /// The parser's own words, without the values that it was given.
@@ -112,28 +151,46 @@ fn is_local(config: &Config) -> bool {
     })
 }
 
-type Split = (String, Option<String>, Option<String>);
+fn identity(cert: Option<String>, key: Option<String>) -> Result<Option<(PathBuf, PathBuf)>, DatabaseError> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some((cert.into(), key.into()))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(DatabaseError::HalfIdentity { given: "sslcert", missing: "sslkey" }),
+        (None, Some(_)) => Err(DatabaseError::HalfIdentity { given: "sslkey", missing: "sslcert" }),
+    }
+}
 
-/// Takes `sslmode` and `sslrootcert` out of a URL's query.
+/// What `tokio-postgres` is not told.
+const OURS: [&str; 4] = ["sslmode", "sslrootcert", "sslcert", "sslkey"];
+
+/// What it is told, and the values of [`OURS`].
+type Split = (String, HashMap<&'static str, String>);
+
+/// The name among [`OURS`] and the value of `name=value`.
+fn ours(pair: &str) -> Option<(&'static str, &str)> {
+    let (name, value) = pair.split_once('=')?;
+    OURS.into_iter().find(|ours| *ours == name).map(|name| (name, value))
+}
+
+/// Takes [`OURS`] out of a URL's query.
 fn split_url(text: &str) -> Split {
-    let Some((base, query)) = text.split_once('?') else { return (text.to_owned(), None, None) };
-    let (mut mode, mut ca, mut rest) = (None, None, Vec::new());
+    let Some((base, query)) = text.split_once('?') else { return (text.to_owned(), HashMap::new()) };
+    let (mut taken, mut rest) = (HashMap::new(), Vec::new());
     for pair in query.split('&') {
         let decoded =
             |value: &str| percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned();
-        match pair.split_once('=') {
-            Some(("sslmode", value)) => mode = Some(decoded(value)),
-            Some(("sslrootcert", value)) => ca = Some(decoded(value)),
-            _ => rest.push(pair),
+        match ours(pair) {
+            Some((name, value)) => drop(taken.insert(name, decoded(value))),
+            None => rest.push(pair),
         }
     }
     let rest = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
-    (rest, mode, ca)
+    (rest, taken)
 }
 
-/// Takes `sslmode` and `sslrootcert` out of a `key=value` string.
+/// Takes [`OURS`] out of a `key=value` string.
 fn split_pairs(text: &str) -> Split {
-    let (mut mode, mut ca, mut rest) = (None, None, Vec::new());
+    let (mut taken, mut rest) = (HashMap::new(), Vec::new());
     // Values may be quoted and hold spaces, so a space ends a pair only outside quotes.
     let (mut quoted, mut escaped) = (false, false);
     let pairs = text.split(move |c: char| {
@@ -146,12 +203,10 @@ fn split_pairs(text: &str) -> Split {
         false
     });
     for pair in pairs {
-        let plain = |value: &str| value.trim_matches('\'').to_owned();
-        match pair.split_once('=') {
-            Some(("sslmode", value)) => mode = Some(plain(value)),
-            Some(("sslrootcert", value)) => ca = Some(plain(value)),
-            _ => rest.push(pair),
+        match ours(pair) {
+            Some((name, value)) => drop(taken.insert(name, value.trim_matches('\'').to_owned())),
+            None => rest.push(pair),
         }
     }
-    (rest.join(" "), mode, ca)
+    (rest.join(" "), taken)
 }

@@ -23,10 +23,17 @@ fn refusal(result: Result<Settings, ConfigError>) -> String {
 #[test]
 fn every_flag_has_help_and_an_environment_variable() {
     Args::command().debug_assert();
-    for arg in
-        Args::command().get_arguments().filter(|arg| !["help", "version"].contains(&arg.get_id().as_str()))
+    for arg in Args::command()
+        .get_arguments()
+        .filter(|arg| !arg.is_positional() && !["help", "version"].contains(&arg.get_id().as_str()))
     {
         assert!(arg.get_help().is_some(), "--{} has no help", arg.get_id());
+        let alone = arg.get_id() == "config";
+        assert!(
+            alone || arg.get_help_heading().is_some(),
+            "--{} stands in no group of the help",
+            arg.get_id()
+        );
         let expected = format!("LPM_GATEWAY_{}", arg.get_id().as_str().to_uppercase());
         assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(expected.as_str()));
     }
@@ -212,4 +219,47 @@ fn times_that_cannot_work_are_refused() {
     assert!(
         refusal(settings(&["--database-url", SOCKET, "--keys-max-age", "1m"])).starts_with("--keys-max-age")
     );
+}
+
+#[test]
+fn client_certificates_come_with_their_key_and_with_tls() {
+    let url = |rest: &str| format!("postgresql://g@db.example/lpm?sslmode=verify-full{rest}");
+    let given = database(&url("&sslcert=%2Fc%20c.pem&sslkey=/k.pem")).unwrap().database;
+    assert_eq!(given.identity, Some(("/c c.pem".into(), "/k.pem".into())));
+    assert_eq!(database(&url("")).unwrap().database.identity, None);
+    for (url, problem) in [
+        (url("&sslcert=/c.pem"), "sslcert is set and sslkey is not"),
+        (url("&sslkey=/k.pem"), "sslkey is set and sslcert is not"),
+        ("postgresql://g@localhost/lpm?sslcert=/c.pem&sslkey=/k.pem".to_owned(), "has no TLS to show it in"),
+    ] {
+        let text = refusal(database(&url));
+        assert!(text.starts_with("--database-url (LPM_GATEWAY_DATABASE_URL)"), "{text}");
+        assert!(text.contains(problem), "{url}: {text}");
+    }
+    // as in libpq, a Unix socket has no TLS, whatever was said
+    let socket = database(&format!("{SOCKET}?sslmode=verify-full&sslcert=/c.pem&sslkey=/k.pem")).unwrap();
+    assert_eq!(socket.database.tls, database::Tls::Off);
+    assert_eq!(socket.database.config.get_ssl_mode(), SslMode::Disable);
+}
+
+#[test]
+fn several_hosts_are_all_verified_by_name() {
+    let given = database(
+        "postgresql://g@one.example,two.example:5433/lpm?sslmode=verify-full&target_session_attrs=read-write",
+    )
+    .unwrap();
+    assert_eq!(given.database.config.get_hosts().len(), 2);
+    for (url, problem) in [
+        ("host=/run/postgresql,db.example user=g sslmode=verify-full", "a socket has no TLS"),
+        ("hostaddr=10.0.0.9 user=g sslmode=verify-full", "a hostaddr without its host"),
+        ("host=one.example,two.example user=g", "sslmode=verify-full"),
+        ("host=localhost,two.example user=g sslmode=require", "sslmode=verify-full"),
+    ] {
+        let text = refusal(database(url));
+        assert!(text.contains(problem), "{url}: {text}");
+    }
+    let pairs = database(
+        "host=db.example hostaddr=10.0.0.9 user=g sslmode=verify-full sslcert='/c c.pem' sslkey=/k.pem",
+    );
+    assert_eq!(pairs.unwrap().database.identity, Some(("/c c.pem".into(), "/k.pem".into())));
 }

@@ -1,6 +1,6 @@
 //! CI: exchange, decide, open.
 
-use super::{Db, DbError, Params, read};
+use super::{Db, DbError, Params, Prepared, read};
 use crate::reply::Answer;
 use crate::request::{Account, Origin};
 use deadpool_postgres::Object;
@@ -72,21 +72,54 @@ impl Db {
     ///
     /// Each statement ends with a Sync of its own, so the first has committed, audit row included, before
     /// the server starts the second, and the second checks that by itself. `join` polls its futures in
-    /// order, and `query` on a prepared statement sends before it first waits, so the two leave in this
+    /// order, and a [`Prepared`] statement is sent before it first waits, so the two leave in this
     /// order and together. Both are read to their ends, whatever the first says: only then is the
     /// connection free for others, and only then is it known that the decision was committed.
+    ///
+    /// A pooler may have two backends execute them. It hands on a connection's messages in their order and lets go of a
+    /// backend at `ReadyForQuery`, so the second waits for the first's commit there too; were it to overtake, it would
+    /// find no committed row and refuse.
+    ///
+    /// Where the connection has outlived a statement, the failed transaction is rolled back and counts for nothing. If
+    /// that was the decision, both are sent again. A decision that is committed stands, and only the opening is sent
+    /// again: deciding anew would find the token used up.
     async fn decide_and_open(
         &self,
         id: Uuid,
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Answer, DbError> {
+        let mut decided = None;
+        match self.decide_and_open_once(id, sql, params, &mut decided).await {
+            Err(error) if error.is_stale() => {}
+            answer => return answer,
+        }
+        match decided {
+            Some(decided) if decided.status == 200 => self.call(OPEN, &[&id]).await,
+            Some(decided) => Ok(decided),
+            None => self.decide_and_open_once(id, sql, params, &mut None).await,
+        }
+    }
+
+    async fn decide_and_open_once(
+        &self,
+        id: Uuid,
+        sql: &'static str,
+        params: Params<'_>,
+        committed: &mut Option<Answer>,
+    ) -> Result<Answer, DbError> {
         let lease = self.leases.take().await?;
         let work = async |client: &Object| {
-            let (decide, open) = (client.prepare_cached(sql).await?, client.prepare_cached(OPEN).await?);
-            let (decided, opened) = join(client.query(&decide, params), client.query(&open, &[&id])).await;
-            let (decided, opened) = (read(&decided?)?, opened?);
-            if decided.status == 200 { read(&opened) } else { Ok(decided) }
+            let decide = Prepared::new(client, sql, self.naming).await?;
+            let open = Prepared::new(client, OPEN, self.naming).await?;
+            let (decided, opened) = join(decide.query(client, params), open.query(client, &[&id])).await;
+            let decided = committed.insert(read(&decided?)?);
+            let opened = opened?;
+            if decided.status == 200 {
+                read(&opened)
+            } else {
+                Ok(Answer::new(decided.status, decided.body()))
+            }
         };
         lease.answer(work).await
     }

@@ -1,12 +1,14 @@
 //! The pool and its TLS.
 
 use crate::config::Settings;
-use crate::config::database::Tls;
+use crate::config::database::{Database, Tls};
 use anyhow::Context;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use openssl::ssl::{SslConnector, SslConnectorBuilder, SslFiletype, SslMethod, SslVerifyMode};
 use openssl::x509::store::X509StoreBuilder;
 use postgres_openssl::MakeTlsConnector;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -42,7 +44,7 @@ pub(super) fn pool(settings: &Settings) -> anyhow::Result<(Pool, Canceller)> {
     let config = with_keepalives(database.config.clone());
     // `Fast` sends nothing between two requests; no statement of ours leaves session state behind.
     let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let tls = if database.tls == Tls::Off { None } else { Some(connector(settings)?) };
+    let tls = connector(database)?;
     let manager = match tls.clone() {
         None => Manager::from_config(config, NoTls, recycle),
         Some(connector) => Manager::from_config(config, connector, recycle),
@@ -51,7 +53,7 @@ pub(super) fn pool(settings: &Settings) -> anyhow::Result<(Pool, Canceller)> {
         .max_size(settings.pool_size)
         .runtime(Runtime::Tokio1)
         .wait_timeout(Some(settings.pool_wait))
-        .create_timeout(database.config.get_connect_timeout().map(|timeout| *timeout * 2))
+        .create_timeout(connect_limit(&database.config))
         .recycle_timeout(Some(settings.pool_wait))
         .build()
         .context("the connection pool cannot be made")?;
@@ -61,7 +63,7 @@ pub(super) fn pool(settings: &Settings) -> anyhow::Result<(Pool, Canceller)> {
 /// Has both sides notice within a minute that the other is gone: an idle connection would otherwise stay for hours
 /// after a lost network, here a trap for the next request, there a backend that counts as one of
 /// `max_connections`. What the URL says stands.
-fn with_keepalives(mut config: Config) -> Config {
+pub(super) fn with_keepalives(mut config: Config) -> Config {
     if config.get_keepalives() && config.get_keepalives_idle() == KEEPALIVE_DEFAULT {
         config
             .keepalives_idle(KEEPALIVE_IDLE)
@@ -78,20 +80,33 @@ fn with_keepalives(mut config: Config) -> Config {
     config
 }
 
+/// How long connecting may take as a whole: `connect_timeout` is the time of one host for TCP alone, and each host may
+/// take it up before the one that serves.
+pub(super) fn connect_limit(config: &Config) -> Option<Duration> {
+    let hosts = config.get_hosts().len().max(config.get_hostaddrs().len());
+    config.get_connect_timeout().map(|timeout| *timeout * u32::try_from(hosts + 1).unwrap_or(u32::MAX))
+}
+
 /// OpenSSL verifies certificate and name unless told otherwise, which is `sslmode=verify-full`.
-fn connector(settings: &Settings) -> anyhow::Result<MakeTlsConnector> {
-    let database = &settings.database;
+pub(super) fn connector(database: &Database) -> anyhow::Result<Option<MakeTlsConnector>> {
+    if database.tls == Tls::Off {
+        return Ok(None);
+    }
     let mut builder = SslConnector::builder(SslMethod::tls_client())?;
     if let Some(ca) = &database.ca {
         // In place of the system's authorities, not beside them.
         builder.set_cert_store(X509StoreBuilder::new()?.build());
         builder.set_ca_file(ca).with_context(|| {
             format!(
-                "--database-url (LPM_GATEWAY_DATABASE_URL): sslrootcert `{}` cannot be read; give the PEM file of the CA \
+                "{}: sslrootcert `{}` cannot be read; give the PEM file of the CA \
                  that signed the database's certificate",
+                database.setting,
                 ca.display()
             )
         })?;
+    }
+    if let Some((cert, key)) = &database.identity {
+        identify(&mut builder, database.setting, cert, key)?;
     }
     if database.tls == Tls::Unverified {
         builder.set_verify(SslVerifyMode::NONE);
@@ -103,7 +118,40 @@ fn connector(settings: &Settings) -> anyhow::Result<MakeTlsConnector> {
             Ok(())
         });
     }
-    Ok(connector)
+    Ok(Some(connector))
+}
+
+/// Has the gateway show a certificate. As with libpq, nobody else may read the key, but for root's own in its group.
+fn identify(builder: &mut SslConnectorBuilder, setting: &str, cert: &Path, key: &Path) -> anyhow::Result<()> {
+    builder.set_certificate_chain_file(cert).with_context(|| {
+        format!(
+            "{setting}: sslcert `{}` cannot be used; it must be readable and hold PEM \
+             certificates, the gateway's own first",
+            cert.display()
+        )
+    })?;
+    // one that cannot be read is refused below, with the reason
+    if let Ok(meta) = std::fs::metadata(key)
+        && let mode = meta.mode() & 0o7777
+        && let others = if meta.uid() == 0 { 0o027 } else { 0o077 }
+        && mode & others != 0
+    {
+        anyhow::bail!(
+            "{setting}: sslkey `{}` may be opened by others (mode {:04o}); chmod 600 it",
+            key.display(),
+            mode
+        );
+    }
+    builder
+        .set_private_key_file(key, SslFiletype::PEM)
+        .and_then(|()| builder.check_private_key())
+        .with_context(|| {
+            format!(
+                "{setting}: sslkey `{}` cannot be used; it must be readable, hold a PEM private \
+             key without a passphrase and belong to sslcert",
+                key.display()
+            )
+        })
 }
 
 #[cfg(test)]

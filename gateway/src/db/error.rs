@@ -12,7 +12,7 @@ use tracing::{error, warn};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DbError {
     /// No connection could be had in time.
-    #[error("no connection to the database: {}", causes(.0))]
+    #[error("no connection to the database: {}", pool_causes(.0))]
     Pool(#[from] PoolError),
     /// The statement failed, or the connection under it.
     #[error("the statement failed: {}", describe(.0))]
@@ -20,6 +20,9 @@ pub(crate) enum DbError {
     /// The statement did not end in time, or its answer was not the one row that it should be.
     #[error("the statement gave no answer")]
     NoAnswer,
+    /// A value that goes as none of the types that statements without a name are sent with.
+    #[error("a parameter has a type that cannot be sent")]
+    Parameter,
 }
 
 impl DbError {
@@ -30,7 +33,7 @@ impl DbError {
     /// upgrade has since replaced.
     pub(crate) fn spoils_connection(&self) -> bool {
         match self {
-            DbError::Pool(_) => false,
+            DbError::Pool(_) | DbError::Parameter => false,
             DbError::NoAnswer => true,
             DbError::Statement(error) => !error.code().is_some_and(|code| {
                 [
@@ -44,6 +47,23 @@ impl DbError {
         }
     }
 
+    /// Was the statement prepared for what the server no longer has? The first after an upgrade of the extension, or
+    /// one that another server behind a pooler knows. Its transaction was rolled back.
+    pub(crate) fn is_stale(&self) -> bool {
+        let DbError::Statement(error) = self else { return false };
+        [SqlState::FEATURE_NOT_SUPPORTED, SqlState::INVALID_SQL_STATEMENT_NAME]
+            .iter()
+            .any(|stale| error.code() == Some(stale))
+    }
+
+    /// Does the server know other names of statements than this connection? Then a pooler stands in between.
+    fn wants_unnamed(&self) -> bool {
+        let DbError::Statement(error) = self else { return false };
+        [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT]
+            .iter()
+            .any(|name| error.code() == Some(name))
+    }
+
     /// Did the connection end without a word from the server?
     pub(crate) fn lost_connection(&self) -> bool {
         let DbError::Statement(error) = self else { return false };
@@ -51,10 +71,17 @@ impl DbError {
             || std::error::Error::source(error).is_some_and(|cause| cause.is::<std::io::Error>())
     }
 
+    /// The SQLSTATE with which the server let nobody in.
+    pub(crate) fn refused_with(&self) -> Option<String> {
+        let DbError::Pool(PoolError::Backend(error)) = self else { return None };
+        error.code().map(|code| code.code().to_owned())
+    }
+
     /// What the caller is told: to come back, unless coming back cannot help.
     pub(crate) fn failure(&self) -> Failure {
         let code = match self {
             DbError::Pool(_) | DbError::NoAnswer => Code::Unavailable,
+            DbError::Parameter => Code::Internal,
             DbError::Statement(error) => match error.code() {
                 None => Code::Unavailable,
                 Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => Code::ReadOnly,
@@ -68,6 +95,11 @@ impl DbError {
     /// Says it in the log, once, where the request ends.
     pub(crate) fn report(&self) {
         match self.failure().code {
+            _ if self.wants_unnamed() => error!(
+                error = %self,
+                "The database does not know its statements by their names: behind PgBouncer before 1.21 set \
+                 --database-unnamed-statements (LPM_GATEWAY_DATABASE_UNNAMED_STATEMENTS=true)"
+            ),
             Code::Internal => error!(error = %self, "A statement failed; the database's log has its text"),
             _ => warn!(error = %self, "The database did not answer"),
         }
@@ -84,16 +116,23 @@ fn passes(code: &SqlState) -> bool {
             SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
             // transaction_timeout, since PostgreSQL 17
             SqlState::from_code("25P04"),
-            // The first statement after an upgrade of the extension; the next connection prepares anew.
+            // Twice in a row: an upgrade of the extension is under way, or a pooler has other servers.
             SqlState::FEATURE_NOT_SUPPORTED,
             SqlState::INVALID_SQL_STATEMENT_NAME,
+            SqlState::DUPLICATE_PSTATEMENT,
         ]
         .contains(code)
 }
 
-/// The error and what caused it; a server that refuses a connection quotes nothing but names.
-fn causes(error: &PoolError) -> String {
-    let PoolError::Backend(error) = error else { return error.to_string() };
+fn pool_causes(error: &PoolError) -> String {
+    match error {
+        PoolError::Backend(error) => causes(error),
+        other => other.to_string(),
+    }
+}
+
+/// The error of a connection and what caused it; a server that refuses one quotes nothing but names.
+pub(super) fn causes(error: &tokio_postgres::Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {

@@ -9,9 +9,9 @@ use super::connect::Canceller;
 use super::error::DbError;
 use crate::reply::Answer;
 use deadpool_postgres::{Object, Pool, PoolError, TimeoutType};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// How long a cancelled statement may take to end, and the request to cancel to arrive.
@@ -26,6 +26,8 @@ pub(super) struct Leases {
     canceller: Canceller,
     patience: Duration,
     exhausted: Arc<AtomicU64>,
+    /// Connections that are older than this are not used any more.
+    renewed: Arc<RwLock<Instant>>,
 }
 
 /// How many connections there are, and who wants them.
@@ -41,18 +43,31 @@ pub(crate) struct PoolState {
 impl Leases {
     /// Statements that take longer than `patience` have hung.
     pub(super) fn new(pool: Pool, canceller: Canceller, patience: Duration) -> Self {
-        Self { pool, canceller, patience, exhausted: Arc::default() }
+        let renewed = Arc::new(RwLock::new(Instant::now()));
+        Self { pool, canceller, patience, exhausted: Arc::default(), renewed }
     }
 
     /// A connection that nobody else uses.
     pub(super) async fn take(&self) -> Result<Lease, DbError> {
-        let object = self.pool.get().await.inspect_err(|error| {
-            if matches!(error, PoolError::Timeout(TimeoutType::Wait)) {
-                self.exhausted.fetch_add(1, Ordering::Relaxed);
+        let renewed = *self.renewed.read().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let object = self.pool.get().await.inspect_err(|error| {
+                if matches!(error, PoolError::Timeout(TimeoutType::Wait)) {
+                    self.exhausted.fetch_add(1, Ordering::Relaxed);
+                }
+            })?;
+            if Object::metrics(&object).created >= renewed {
+                return Ok(Lease { object: Some(object), leases: self.clone(), patience: self.patience });
             }
-        });
-        let object = Some(object?);
-        Ok(Lease { object, leases: self.clone(), patience: self.patience })
+            drop(Object::take(object));
+        }
+    }
+
+    /// Closes a connection whose statements are those of another time, and has all that are as old closed when they
+    /// are free.
+    fn renew(&self, object: Object) {
+        *self.renewed.write().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.give_up(object);
     }
 
     /// What the pool looks like right now.
@@ -119,6 +134,7 @@ impl Lease {
         let Some(object) = self.object.take() else { return answer };
         match &answer {
             Err(error) if error.lost_connection() => self.leases.give_up(object),
+            Err(error) if error.is_stale() => self.leases.renew(object),
             Err(error) if error.spoils_connection() => drop(Object::take(object)),
             // A server that has become a standby is left, so that the next connection looks for the primary.
             Ok(answer) if answer.status == 503 && answer.code().as_deref() == Some("read_only") => {

@@ -29,28 +29,34 @@ macro_rules! call {
     };
 }
 
+mod check;
 mod ci;
 mod connect;
 mod error;
 mod escrow;
 mod lease;
+mod listen;
 mod members;
 mod orgs;
 mod pairing;
 mod policies;
 mod sessions;
+mod statement;
 mod vaults;
 mod versions;
 
+pub(crate) use check::Session;
 pub(crate) use ci::CiRequest;
 pub(crate) use error::DbError;
 pub(crate) use lease::PoolState;
+pub(crate) use listen::Listener;
 pub(crate) use sessions::PairHashes;
 
 use crate::config::Settings;
 use crate::reply::Answer;
 use deadpool_postgres::Object;
 use lease::Leases;
+use statement::{Naming, Prepared};
 use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -63,6 +69,7 @@ type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 /// The pool, and one method for each function of `lpm_api`.
 pub(crate) struct Db {
     leases: Leases,
+    naming: Naming,
 }
 
 impl Db {
@@ -71,7 +78,8 @@ impl Db {
         let (pool, canceller) = connect::pool(settings)?;
         // Beyond this a statement has hung: the server would have cancelled it.
         let patience = settings.statement_timeout + Duration::from_secs(2);
-        Ok(Self { leases: Leases::new(pool, canceller, patience) })
+        let naming = if settings.unnamed_statements { Naming::Unnamed } else { Naming::Named };
+        Ok(Self { leases: Leases::new(pool, canceller, patience), naming })
     }
 
     /// The connections.
@@ -89,12 +97,18 @@ impl Db {
         self.call(READY, &[]).await
     }
 
-    /// One statement, one transaction.
+    /// One statement, one transaction. One that its connection has outlived is sent once more, on another.
     async fn call(&self, sql: &'static str, params: Params<'_>) -> Result<Answer, DbError> {
+        match self.call_once(sql, params).await {
+            Err(error) if error.is_stale() => self.call_once(sql, params).await,
+            answer => answer,
+        }
+    }
+
+    async fn call_once(&self, sql: &'static str, params: Params<'_>) -> Result<Answer, DbError> {
         let lease = self.leases.take().await?;
         let work = async |client: &Object| {
-            let rows = client.query(&client.prepare_cached(sql).await?, params).await?;
-            read(&rows)
+            read(&Prepared::new(client, sql, self.naming).await?.query(client, params).await?)
         };
         lease.answer(work).await
     }

@@ -2,14 +2,16 @@
 //!
 //! Whoever answers is not trusted with more than keys: no redirects, no decompression, 100 KiB, five seconds
 //! in all, the keys at the issuer's own origin unless the row pins another place, and only addresses that the
-//! row allows. Proxies are not used, because then the proxy would choose the address.
+//! row allows. Where the environment names a proxy, that chooses the address; see [`super::proxy`].
 
 use super::address::{Reach, Resolver};
 use super::keys::Fetch;
+use super::proxy::Proxies;
 use futures_util::future::BoxFuture;
+use hyper_util::client::proxy::matcher::Intercept;
 use lpm_core::token::KeySet;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING};
-use reqwest::{Client, StatusCode, Url, redirect};
+use reqwest::{Client, ClientBuilder, Proxy, StatusCode, Url, redirect};
 use serde::Deserialize;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -74,12 +76,14 @@ struct Discovery {
 #[derive(Clone)]
 pub(crate) struct HttpFetcher {
     clients: Arc<[OnceLock<Client>; 3]>,
+    proxied: Arc<OnceLock<Client>>,
+    proxies: Arc<Proxies>,
     total: Duration,
 }
 
 impl HttpFetcher {
-    pub(crate) fn new() -> Self {
-        Self { clients: Arc::default(), total: TOTAL }
+    pub(crate) fn new(proxies: Arc<Proxies>) -> Self {
+        Self { clients: Arc::default(), proxied: Arc::default(), proxies, total: TOTAL }
     }
 
     async fn keys(&self, source: &Source) -> Result<KeySet, FetchError> {
@@ -117,8 +121,11 @@ impl HttpFetcher {
     }
 
     async fn get(&self, url: &Url, source: &Source) -> Result<Vec<u8>, FetchError> {
-        let client = self.client(url, source)?;
-        let http = |error: reqwest::Error| FetchError::Http { url: url.to_string(), reason: root(&error) };
+        let (client, by) = self.client(url, source)?;
+        let http = |error: reqwest::Error| FetchError::Http {
+            url: url.to_string(),
+            reason: format!("{}{by}", root(&error)),
+        };
         let request =
             client.get(url.clone()).header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity");
         let mut response = request.send().await.map_err(http)?;
@@ -138,8 +145,9 @@ impl HttpFetcher {
         Ok(document)
     }
 
-    /// The client that reaches no further than it may. A literal address is checked here: no resolver sees it.
-    fn client(&self, url: &Url, source: &Source) -> Result<&Client, FetchError> {
+    /// The client that reaches no further than it may, and what an error of it says in addition. A literal address is
+    /// checked here: no resolver sees it.
+    fn client(&self, url: &Url, source: &Source) -> Result<(&Client, String), FetchError> {
         let reach = match (url.scheme(), source.allow_private_addresses) {
             ("https", false) => Reach::Public,
             ("https", true) => Reach::Anywhere,
@@ -150,13 +158,20 @@ impl HttpFetcher {
         if host.parse::<IpAddr>().is_ok_and(|address| !reach.covers(address)) {
             return Err(FetchError::Address { url: url.to_string(), reach });
         }
-        let made = &self.clients[reach as usize];
-        if let Some(client) = made.get() {
-            return Ok(client);
+        let (place, made, by) = match self.proxies.of(url) {
+            Some(proxy) => {
+                let by = format!(", through the proxy {}", proxy.uri());
+                (&*self.proxied, through(&proxy), by)
+            }
+            None => (&self.clients[reach as usize], direct(reach), String::new()),
+        };
+        if let Some(client) = place.get() {
+            return Ok((client, by));
         }
-        let client =
-            client(reach).map_err(|error| FetchError::Http { url: url.to_string(), reason: root(&error) })?;
-        Ok(made.get_or_init(|| client))
+        let client = made
+            .and_then(ClientBuilder::build)
+            .map_err(|error| FetchError::Http { url: url.to_string(), reason: root(&error) })?;
+        Ok((place.get_or_init(|| client), by))
     }
 }
 
@@ -169,19 +184,29 @@ impl Fetch for HttpFetcher {
     }
 }
 
-fn client(reach: Reach) -> reqwest::Result<Client> {
+/// Connects by itself, to addresses within reach.
+fn direct(reach: Reach) -> reqwest::Result<ClientBuilder> {
+    Ok(client().dns_resolver(Resolver(reach)).https_only(reach != Reach::Loopback).no_proxy())
+}
+
+/// Has a proxy connect: it is the only name that is resolved here, and it may be anywhere.
+fn through(proxy: &Intercept) -> reqwest::Result<ClientBuilder> {
+    let mut named = Proxy::https(proxy.uri().to_string())?;
+    if let Some(credentials) = proxy.basic_auth() {
+        named = named.custom_http_auth(credentials.clone());
+    }
+    Ok(client().https_only(true).proxy(named))
+}
+
+fn client() -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("lpm-gateway/", env!("CARGO_PKG_VERSION")))
-        .dns_resolver(Resolver(reach))
-        .https_only(reach != Reach::Loopback)
         .redirect(redirect::Policy::none())
-        .no_proxy()
         .no_gzip()
         .no_brotli()
         .no_zstd()
         // A kept connection would skip the next resolution, and fetches are minutes apart.
         .pool_max_idle_per_host(0)
-        .build()
 }
 
 fn parse(text: &str) -> Result<Url, FetchError> {

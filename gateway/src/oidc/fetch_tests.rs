@@ -11,8 +11,12 @@ fn source(issuer: &str) -> Source {
     Source { issuer: issuer.to_owned(), jwks_uri: None, allow_private_addresses: true }
 }
 
+fn fetcher() -> HttpFetcher {
+    HttpFetcher::new(Arc::new(Proxies::none()))
+}
+
 async fn fetch(source: Source) -> Result<KeySet, FetchError> {
-    HttpFetcher::new().fetch(Arc::new(source)).await
+    fetcher().fetch(Arc::new(source)).await
 }
 
 async fn refusal(source: Source) -> String {
@@ -177,7 +181,7 @@ async fn dripping(beginning: &'static str) -> String {
 #[tokio::test]
 async fn j31_a_slow_issuer_is_given_up() {
     // the client is made before the clock runs
-    let fetcher = HttpFetcher::new();
+    let fetcher = fetcher();
     let good = Site::start(well_behaved).await;
     fetcher.fetch(Arc::new(source(&good.url))).await.unwrap();
     let fetcher = HttpFetcher { total: Duration::from_secs(1), ..fetcher };
@@ -231,7 +235,7 @@ async fn j34_every_request_resolves_the_name_anew() {
         .into_bytes()
     })
     .await;
-    let fetcher = HttpFetcher::new();
+    let fetcher = fetcher();
     for fetches in 1..=2 {
         fetcher.fetch(Arc::new(source(&site.url))).await.unwrap();
         assert_eq!(

@@ -1,6 +1,6 @@
 //! The issuers that the database trusts, as last read.
 
-use super::fetch::Source;
+use super::fetch::{FetchError, Source};
 use super::keys::{Fetch, KeyCache};
 use crate::config::KeyTimes;
 use lpm_core::token::{IssuerRules, KeySet};
@@ -48,10 +48,36 @@ impl Keys {
     }
 }
 
+/// What became of trying an issuer's keys.
+pub(crate) enum Tried {
+    /// So many that can be used were uploaded.
+    Uploaded(usize),
+    /// Some were uploaded, and none can be used.
+    Unusable,
+    /// So many were fetched.
+    Fetched(usize),
+    /// They were not.
+    Failed(FetchError),
+}
+
 /// A trusted issuer.
 pub(crate) struct Issuer {
     pub rules: IssuerRules,
     pub keys: Keys,
+}
+
+impl Issuer {
+    /// Fetches its keys once, whatever is cached, or counts those that were uploaded.
+    pub(crate) async fn try_keys(&self) -> Tried {
+        match &self.keys {
+            Keys::Uploaded { keys: Some(keys), .. } => Tried::Uploaded(keys.len()),
+            Keys::Uploaded { keys: None, .. } => Tried::Unusable,
+            Keys::Fetched(cache) => match cache.try_fetch().await {
+                Ok(keys) => Tried::Fetched(keys.len()),
+                Err(error) => Tried::Failed(error),
+            },
+        }
+    }
 }
 
 /// How the keys of an issuer are, where they are fetched.
@@ -69,6 +95,8 @@ struct Table {
     /// The answer that this was made from; the same again changes nothing.
     text: String,
     issuers: HashMap<String, Arc<Issuer>>,
+    /// What is wrong with rows that were left out.
+    problems: Vec<String>,
 }
 
 /// All trusted issuers.
@@ -87,6 +115,18 @@ impl Issuers {
     /// The issuer of exactly this name.
     pub(crate) fn get(&self, issuer: &str) -> Option<Arc<Issuer>> {
         self.table().issuers.get(issuer).cloned()
+    }
+
+    /// All of them, by name.
+    pub(crate) fn all(&self) -> Vec<Arc<Issuer>> {
+        let mut all: Vec<_> = self.table().issuers.values().cloned().collect();
+        all.sort_by(|one, other| one.rules.issuer.cmp(&other.rules.issuer));
+        all
+    }
+
+    /// What is wrong with the rows that were left out.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        self.table().problems.clone()
     }
 
     /// Has the database told any issuers yet?
@@ -108,17 +148,18 @@ impl Issuers {
                 return false;
             }
         };
-        let mut issuers = HashMap::with_capacity(rows.issuers.len());
+        let (mut issuers, mut problems) = (HashMap::with_capacity(rows.issuers.len()), Vec::new());
         for row in rows.issuers {
             match self.issuer(row.get(), &old) {
                 Ok(issuer) => drop(issuers.insert(issuer.rules.issuer.clone(), Arc::new(issuer))),
                 Err(problem) => {
-                    error!(%problem, "An issuer's row cannot be used; correct it with lpm.trust_issuer")
+                    error!(%problem, "An issuer's row cannot be used; correct it with lpm.trust_issuer");
+                    problems.push(format!("{problem:#}"));
                 }
             }
         }
         info!(issuers = issuers.len(), "The trusted issuers have changed");
-        let table = Arc::new(Table { text: text.to_owned(), issuers });
+        let table = Arc::new(Table { text: text.to_owned(), issuers, problems });
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
         true
     }

@@ -86,6 +86,11 @@ impl KeyCache {
         self.usable(now)
     }
 
+    /// Fetches once and keeps nothing, for whoever wants to know whether that works.
+    pub(crate) async fn try_fetch(&self) -> Result<KeySet, FetchError> {
+        self.fetch.fetch(Arc::clone(&self.source)).await
+    }
+
     /// Begins a background fetch when the keys have grown old. Keys that nobody has asked for yet are left
     /// alone: an issuer that is never used is never contacted.
     pub(crate) fn refresh_if_due(self: &Arc<Self>, now: Instant) {

@@ -8,35 +8,44 @@ mod address;
 mod fetch;
 mod issuers;
 mod keys;
+mod proxy;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 
 use crate::config::KeyTimes;
-use crate::db::Db;
+use crate::db::{Db, Listener};
 use fetch::HttpFetcher;
 pub(crate) use issuers::FetchedKeys;
 use issuers::Issuers;
+pub(crate) use issuers::{Issuer, Tried};
 use lpm_core::failure::{Code, Failure};
 use lpm_core::token::{UnverifiedToken, Verified};
+pub(crate) use proxy::Proxies;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 /// How often the issuers are read again: within a second of `lpm.trust_issuer` every replica knows.
 const REREAD: Duration = Duration::from_millis(500);
+/// How often while the database says by itself when they have changed.
+const REREAD_ANYWAY: Duration = Duration::from_secs(30);
 
 /// The trusted issuers and their keys.
 pub(crate) struct Oidc {
     issuers: Issuers,
+    proxies: Arc<Proxies>,
 }
 
 impl Oidc {
     /// `audience` is the gateway's own URL, accepted from every issuer beside what its row says.
-    pub(crate) fn new(audience: String, times: KeyTimes) -> Self {
-        Self { issuers: Issuers::new(audience, times, Arc::new(HttpFetcher::new())) }
+    pub(crate) fn new(audience: String, times: KeyTimes, proxies: Proxies) -> Self {
+        let proxies = Arc::new(proxies);
+        let fetcher = Arc::new(HttpFetcher::new(Arc::clone(&proxies)));
+        Self { issuers: Issuers::new(audience, times, fetcher), proxies }
     }
 
     /// Verifies a token: first whose it claims to be, then that issuer's keys, then everything else.
@@ -56,6 +65,21 @@ impl Oidc {
         unverified.verify(&issuer.rules, &keys, unix_now()).map_err(|error| error.failure())
     }
 
+    /// All trusted issuers whose rows can be used, by name.
+    pub(crate) fn all(&self) -> Vec<Arc<Issuer>> {
+        self.issuers.all()
+    }
+
+    /// What is wrong with the rows that cannot.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        self.issuers.problems()
+    }
+
+    /// The proxy for issuers that `NO_PROXY` does not except, without its password.
+    pub(crate) fn proxy(&self) -> Option<String> {
+        self.proxies.name()
+    }
+
     /// The keys that are fetched from issuers, by issuer.
     pub(crate) fn fetched_keys(&self) -> Vec<FetchedKeys> {
         self.issuers.fetched_keys(Instant::now())
@@ -72,25 +96,46 @@ impl Oidc {
     }
 
     /// Reads the issuers again and again, and has their keys refreshed in time.
-    pub(crate) async fn keep_fresh(self: Arc<Self>, db: Arc<Db>) {
+    pub(crate) async fn keep_fresh(self: Arc<Self>, db: Arc<Db>, listener: Option<Listener>) {
         let mut ticks = interval(REREAD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut answered = self.issuers.are_loaded();
+        let (bell, mut heard) = watch::channel(false);
+        // without a listener the bell stays here, and silent
+        let _silent = match listener {
+            Some(listener) => {
+                tokio::spawn(listener.listen(bell));
+                None
+            }
+            None => Some(bell),
+        };
+        let mut last = None;
         loop {
-            ticks.tick().await;
-            match self.reread(&db).await {
-                Ok(()) if !answered => {
-                    answered = true;
-                    info!("The database tells the trusted issuers");
-                }
-                Err(reason) if answered => {
-                    answered = false;
-                    warn!(reason, "The database does not tell the trusted issuers; those last read stay");
-                }
-                Ok(()) | Err(_) => {}
+            let rung = tokio::select! {
+                _ = ticks.tick() => false,
+                changed = heard.changed() => changed.is_ok(),
+            };
+            let listening = *heard.borrow_and_update();
+            if rung || !listening || last.is_none_or(|last: Instant| last.elapsed() >= REREAD_ANYWAY) {
+                let began = Instant::now();
+                last = self.reread_and_tell(&db, &mut answered).await.then_some(began);
             }
             self.issuers.refresh_due(Instant::now());
         }
+    }
+
+    /// Reads the issuers, and says in the log when that has begun to fail or to work.
+    async fn reread_and_tell(&self, db: &Db, answered: &mut bool) -> bool {
+        let read = self.reread(db).await;
+        match &read {
+            Ok(()) if !*answered => info!("The database tells the trusted issuers"),
+            Err(reason) if *answered => {
+                warn!(reason, "The database does not tell the trusted issuers; those last read stay");
+            }
+            Ok(()) | Err(_) => {}
+        }
+        *answered = read.is_ok();
+        *answered
     }
 }
 

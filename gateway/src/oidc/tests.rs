@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const OWN: &str = "https://vault.example.com";
 
 fn oidc(rows: &[Value]) -> Oidc {
-    let oidc = Oidc::new(OWN.to_owned(), times());
+    let oidc = Oidc::new(OWN.to_owned(), times(), Proxies::none());
     assert!(oidc.issuers.apply(&json!({"issuers": rows}).to_string()));
     oidc
 }
@@ -80,7 +80,7 @@ async fn j31_an_issuer_that_cannot_be_reached_asks_to_come_back() {
 
 #[tokio::test]
 async fn until_the_database_has_told_the_issuers_nobody_is_refused_for_good() {
-    let oidc = Oidc::new(OWN.to_owned(), times());
+    let oidc = Oidc::new(OWN.to_owned(), times(), Proxies::none());
     assert_eq!(refusal(&oidc, &token("a", "https://i", OWN)).await, "unavailable");
 }
 

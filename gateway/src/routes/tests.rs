@@ -6,7 +6,7 @@
 use super::*;
 use crate::config::Args;
 use crate::db::Db;
-use crate::oidc::Oidc;
+use crate::oidc::{Oidc, Proxies};
 use crate::openapi::Documented;
 use crate::reply::Summary;
 use clap::Parser;
@@ -34,7 +34,7 @@ fn no_database() -> BoxedFilter<(Response,)> {
     let args =
         Args::try_parse_from(["lpm-gateway", "--database-url", "host=/no/such/directory user=gateway"]);
     let settings = args.unwrap().settings().unwrap();
-    let oidc = Arc::new(Oidc::new("http://127.0.0.1".to_owned(), settings.keys));
+    let oidc = Arc::new(Oidc::new("http://127.0.0.1".to_owned(), settings.keys, Proxies::none()));
     let db = Arc::new(Db::new(&settings).unwrap());
     routes(&Arc::new(Gateway { db, oidc, lifecycle: Arc::default() }))
 }
