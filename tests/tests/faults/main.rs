@@ -7,10 +7,15 @@
 mod clock;
 mod connections;
 mod disk;
+mod failover;
 mod gateway;
+mod issuers;
 mod kills;
+mod listen;
 mod network;
+mod pooler;
 mod server;
 mod site;
 mod standby;
 mod timeouts;
+mod upgrade;
