@@ -240,10 +240,22 @@ impl Args {
     /// What was typed, else what the environment says, else what the file says. Ends the process, as clap does,
     /// when that is no use of the program.
     pub(crate) fn read(typed: &[OsString]) -> Result<Self, FileError> {
-        let args = Self::parse_from(typed);
-        let Some(path) = &args.config else { return Ok(args) };
-        let matches = File::read(path)?.under(Self::command())?.get_matches_from(typed);
-        Ok(Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+        Ok(Self::try_read(typed)?.unwrap_or_else(|error| error.exit()))
+    }
+
+    /// The settings as they are by now, for a program that runs and goes on whatever the file says.
+    pub(crate) fn reread(typed: &[OsString]) -> anyhow::Result<Settings> {
+        Ok(Self::try_read(typed)??.settings()?)
+    }
+
+    fn try_read(typed: &[OsString]) -> Result<Result<Self, clap::Error>, FileError> {
+        let args = match Self::try_parse_from(typed) {
+            Ok(args) => args,
+            Err(error) => return Ok(Err(error)),
+        };
+        let Some(path) = &args.config else { return Ok(Ok(args)) };
+        let command = File::read(path)?.under(Self::command())?;
+        Ok(command.try_get_matches_from(typed).and_then(|matches| Self::from_arg_matches(&matches)))
     }
 
     /// Checks everything that was said.

@@ -52,10 +52,10 @@ fn run(typed: &[OsString]) -> anyhow::Result<bool> {
         // without a log: what is wrong stands in the report
         return runtime.block_on(check::run(&settings));
     }
-    log::start(&settings.log, settings.log_format)?;
+    let log = log::start(&settings.log, settings.log_format)?;
     hide_memory();
     raise_file_limit();
-    runtime.block_on(serve::run(settings))?;
+    runtime.block_on(serve::run(settings, log, || config::Args::reread(typed)))?;
     Ok(true)
 }
 

@@ -11,6 +11,14 @@ pub(crate) fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
+/// Settings are being read again; [`ready`] ends it.
+pub(crate) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => warn!(%error, "The service manager is not told of a reload"),
+    }
+}
+
 /// The end has begun.
 pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping]);

@@ -1,10 +1,11 @@
-//! The server: sockets, TLS, and a graceful end.
+//! The server: sockets, TLS, signals, and a graceful end.
 
 use crate::config::{Settings, TlsFiles, own_url};
 use crate::connection::Http;
 use crate::db::{Db, Listener};
 use crate::handlers::Gateway;
 use crate::lifecycle::{Lifecycle, Open, Phase};
+use crate::log;
 use crate::metrics::{self, Metrics};
 use crate::notify;
 use crate::oidc::{Oidc, Proxies};
@@ -20,15 +21,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 use tokio_openssl::SslStream;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// How long the first reading of the issuers may hold up the start: without a database the gateway starts too.
 const FIRST_READING: Duration = Duration::from_secs(5);
 /// Pause after an accept that failed for want of something, most likely file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Runs until SIGTERM or SIGINT.
-pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
+/// Runs until SIGTERM or SIGINT. `reread` gives the settings as they are by then, for SIGHUP.
+pub(crate) async fn run(
+    settings: Settings,
+    log: log::Handle,
+    reread: impl Fn() -> anyhow::Result<Settings>,
+) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let tls = settings.tls.as_ref().map(acceptor).transpose()?;
     let (listener, bound) = bind("--listen", "LPM_GATEWAY_LISTEN", settings.listen).await?;
@@ -61,7 +66,14 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     notify::ready();
     tokio::spawn(notify::keep_alive());
 
-    server.accept(&listener, &lifecycle, signals.end()).await;
+    while let Told::Reload = server.accept(&listener, &lifecycle, signals.next()).await {
+        notify::reloading();
+        match reread().and_then(|settings| reload(&settings, &log)) {
+            Ok(()) => info!("Reloaded: the log's filter; other settings need a restart"),
+            Err(problem) => error!(problem = format!("{problem:#}"), "Nothing was reloaded"),
+        }
+        notify::ready();
+    }
     notify::stopping();
     lifecycle.enter(Phase::Draining);
     info!("Stopping: /readyz says so, and new connections are taken for --drain-delay");
@@ -81,15 +93,39 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Takes over what can change without a restart.
+fn reload(settings: &Settings, log: &log::Handle) -> anyhow::Result<()> {
+    log.refilter(&settings.log)
+}
+
+/// What a signal says.
+enum Told {
+    Reload,
+    End,
+}
+
 /// What the gateway is told from outside.
 struct Signals {
+    hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.hangup.recv() => Told::Reload,
+            _ = self.terminate.recv() => Told::End,
+            _ = self.interrupt.recv() => Told::End,
+        }
     }
 
     /// Returns when it is to end.
@@ -149,17 +185,17 @@ struct Server {
 }
 
 impl Server {
-    /// Takes connections until `end`.
-    async fn accept(
+    /// Takes connections until `end`, and returns what that says.
+    async fn accept<T>(
         self: &Arc<Self>,
         listener: &TcpListener,
         lifecycle: &Lifecycle,
-        end: impl Future<Output = ()>,
-    ) {
+        end: impl Future<Output = T>,
+    ) -> T {
         let mut end = pin!(end);
         loop {
             tokio::select! {
-                () = &mut end => return,
+                said = &mut end => return said,
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
                         tokio::spawn(Arc::clone(self).connection(stream, peer, lifecycle.open()));

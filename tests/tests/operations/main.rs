@@ -3,6 +3,7 @@
 mod health;
 mod logs;
 mod metrics;
+mod reload;
 mod restart;
 mod systemd;
 mod world;

@@ -12,14 +12,14 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// systemd's side of `NOTIFY_SOCKET`.
-struct Manager {
+pub(crate) struct Manager {
     socket: UnixDatagram,
     path: PathBuf,
     _home: TempDir,
 }
 
 impl Manager {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let home = tempfile::tempdir()?;
         let path = home.path().join("notify");
         let socket = UnixDatagram::bind(&path)?;
@@ -27,12 +27,13 @@ impl Manager {
         Ok(Self { socket, path, _home: home })
     }
 
-    fn of(&self, options: gateway::Options) -> gateway::Options {
+    /// Has a gateway tell this one.
+    pub(crate) fn of(&self, options: gateway::Options) -> gateway::Options {
         options.variable("NOTIFY_SOCKET", self.path.to_string_lossy())
     }
 
     /// The next message.
-    fn told(&self) -> Result<String> {
+    pub(crate) fn told(&self) -> Result<String> {
         let mut buffer = [0; 4096];
         let length = self.socket.recv(&mut buffer).context("nothing is said")?;
         Ok(std::str::from_utf8(&buffer[..length])?.trim_end().to_owned())
