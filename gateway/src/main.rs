@@ -44,6 +44,7 @@ fn main() -> ExitCode {
 
 /// `false` when `check-config` has found something wrong.
 fn run(typed: &[OsString]) -> anyhow::Result<bool> {
+    hide_memory();
     let args = config::Args::read(typed)?;
     let action = args.action;
     let settings = args.settings()?;
@@ -53,7 +54,6 @@ fn run(typed: &[OsString]) -> anyhow::Result<bool> {
         return runtime.block_on(check::run(&settings));
     }
     let log = log::start(&settings.log, settings.log_format)?;
-    hide_memory();
     raise_file_limit();
     runtime.block_on(serve::run(settings, log, || config::Args::reread(typed)))?;
     Ok(true)
@@ -62,7 +62,7 @@ fn run(typed: &[OsString]) -> anyhow::Result<bool> {
 /// No core dump, whatever the system does with those, and no `/proc/self/mem` for others of the same user.
 fn hide_memory() {
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "A core dump could show what requests hold");
+        eprintln!("lpm-gateway: a core dump could show what requests hold: {error}");
     }
 }
 

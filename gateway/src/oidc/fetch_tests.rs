@@ -79,6 +79,28 @@ async fn j31_j34_private_addresses_and_plain_http_are_for_rows_that_allow_them()
 }
 
 #[tokio::test]
+async fn j34_what_can_be_seen_of_an_address_is_checked_before_a_proxy_is_asked() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxies = Proxies::all(&format!("http://{}", listener.local_addr().unwrap()));
+    let fetcher = HttpFetcher::new(Arc::new(proxies));
+    let forbidden = |issuer: &str| Source { allow_private_addresses: false, ..source(issuer) };
+    for (source, expected) in [
+        (forbidden("https://10.0.0.1"), "the address is not public"),
+        (forbidden("https://[::ffff:169.254.169.254]"), "the address is not public"),
+        (forbidden("http://issuer.example"), "is not a URL that keys can be fetched from"),
+        (source("http://10.255.255.1"), "the address is not loopback"),
+        (source("https://issuer@elsewhere.example"), "is not a URL that keys can be fetched from"),
+    ] {
+        let name = format!("{source:?}");
+        let text =
+            fetcher.fetch(Arc::new(source)).await.map(|_| ()).expect_err("nothing is fetched").to_string();
+        assert!(text.contains(expected), "{name}: {text}");
+    }
+    // nobody has connected
+    assert!(futures_util::FutureExt::now_or_never(listener.accept()).is_none());
+}
+
+#[tokio::test]
 async fn j34_a_name_is_resolved_where_it_is_connected() {
     let site = Site::start(|path, url| well_behaved(path, &url.replace("127.0.0.1", "localhost"))).await;
     assert!(fetch(source(&site.url.replace("127.0.0.1", "localhost"))).await.unwrap().contains("a"));

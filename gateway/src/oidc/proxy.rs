@@ -47,6 +47,12 @@ impl Proxies {
         Self { matcher: Matcher::builder().build(), named: None }
     }
 
+    /// This proxy for everybody.
+    #[cfg(test)]
+    pub(crate) fn all(proxy: &str) -> Self {
+        Self { matcher: Matcher::builder().all(proxy.to_owned()).build(), named: None }
+    }
+
     /// The proxy, for whoever is not excepted from it. Its user and password are not part of it.
     pub(crate) fn name(&self) -> Option<String> {
         self.named.clone()
