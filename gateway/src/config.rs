@@ -8,6 +8,7 @@ pub(crate) mod database;
 mod error;
 mod file;
 
+use crate::client_address::Proxies;
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use database::Database;
 pub(crate) use error::ConfigError;
@@ -67,6 +68,16 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Listening", env = "LPM_GATEWAY_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
 
+    /// Proxies whose `X-Forwarded-For` names the client, e.g. `10.0.0.0/8,192.0.2.1`; anybody else's is ignored
+    #[arg(
+        long,
+        help_heading = "Listening",
+        env = "LPM_GATEWAY_TRUSTED_PROXIES",
+        value_delimiter = ',',
+        value_name = "CIDR,…"
+    )]
+    trusted_proxies: Vec<String>,
+
     /// Database, e.g. `postgresql://gateway@db.example/lpm?sslmode=verify-full&sslrootcert=/etc/lpm/ca.pem`
     #[arg(
         long,
@@ -109,9 +120,60 @@ pub(crate) struct Args {
     )]
     pool_size: u16,
 
-    /// How long a request waits for a free connection before it is answered 503
-    #[arg(long, help_heading = "Limits", env = "LPM_GATEWAY_POOL_WAIT", default_value = "1s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    /// Most requests that wait for a connection; one more is answered 503 at once
+    #[arg(
+        long,
+        help_heading = "Limits",
+        env = "LPM_GATEWAY_POOL_QUEUE",
+        default_value_t = 256,
+        value_name = "N"
+    )]
+    pool_queue: u16,
+
+    /// How long a request waits while no connection comes back before it is answered 503, as everyone is then at once
+    #[arg(long, help_heading = "Limits", env = "LPM_GATEWAY_POOL_WAIT", default_value = "250ms", value_parser = humantime::parse_duration, value_name = "TIME")]
     pool_wait: Duration,
+
+    /// Most connections from clients; one more takes the place of the one that has been idle longest
+    #[arg(
+        long,
+        help_heading = "Limits",
+        env = "LPM_GATEWAY_MAX_CONNECTIONS",
+        default_value_t = 16384,
+        value_name = "N"
+    )]
+    max_connections: u32,
+
+    /// OIDC tokens from one address (IPv6: one /64) that may fail in a minute before the others that fail get 429; 0:
+    /// any number
+    #[arg(
+        long,
+        help_heading = "Limits",
+        env = "LPM_GATEWAY_FAILED_TOKENS_PER_MINUTE",
+        default_value_t = 100,
+        value_name = "N"
+    )]
+    failed_tokens_per_minute: u32,
+
+    /// Denials of one repository in a minute before it gets 429; 0: any number
+    #[arg(
+        long,
+        help_heading = "Limits",
+        env = "LPM_GATEWAY_DENIALS_PER_MINUTE",
+        default_value_t = 300,
+        value_name = "N"
+    )]
+    denials_per_minute: u32,
+
+    /// Pulls that one repository is granted in a minute, all at once or not, before it gets 429; 0: any number
+    #[arg(
+        long,
+        help_heading = "Limits",
+        env = "LPM_GATEWAY_PULLS_PER_MINUTE",
+        default_value_t = 1000,
+        value_name = "N"
+    )]
+    pulls_per_minute: u32,
 
     /// How long a statement may run in the database
     #[arg(long, help_heading = "Limits", env = "LPM_GATEWAY_STATEMENT_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
@@ -202,6 +264,17 @@ pub(crate) struct KeyTimes {
     pub max_age: Duration,
 }
 
+/// How many of something there may be in a minute; 0 is any number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budgets {
+    /// Tokens that fail verification, per address.
+    pub failed: u32,
+    /// Denied attempts, per repository.
+    pub denied: u32,
+    /// Granted pulls, per repository.
+    pub granted: u32,
+}
+
 /// Certificate and key for TLS.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsFiles {
@@ -219,13 +292,17 @@ pub(crate) struct Settings {
     pub tls: Option<TlsFiles>,
     /// The gateway's own audience; `None` until the port is known (loopback, no `--public-url`).
     pub public_url: Option<String>,
+    pub trusted_proxies: Proxies,
     pub database: Database,
     /// Where changes of the issuers are heard of.
     pub listen_database: Option<Database>,
     /// Whether statements are sent without names.
     pub unnamed_statements: bool,
     pub pool_size: usize,
+    pub pool_queue: usize,
     pub pool_wait: Duration,
+    pub max_connections: usize,
+    pub budgets: Budgets,
     pub statement_timeout: Duration,
     pub header_timeout: Duration,
     pub request_timeout: Duration,
@@ -265,6 +342,7 @@ impl Args {
         };
         let second = Duration::from_secs(1);
         least(self.pool_size > 0, "--pool-size (LPM_GATEWAY_POOL_SIZE)", "1")?;
+        least(self.max_connections > 0, "--max-connections (LPM_GATEWAY_MAX_CONNECTIONS)", "1")?;
         least(self.statement_timeout >= second, "--statement-timeout (LPM_GATEWAY_STATEMENT_TIMEOUT)", "1s")?;
         least(self.header_timeout >= second, "--header-timeout (LPM_GATEWAY_HEADER_TIMEOUT)", "1s")?;
         least(self.request_timeout >= second, "--request-timeout (LPM_GATEWAY_REQUEST_TIMEOUT)", "1s")?;
@@ -287,6 +365,8 @@ impl Args {
             None if self.listen.ip().is_loopback() => None,
             None => return Err(ConfigError::PublicUrlMissing(self.listen)),
         };
+        let trusted_proxies = Proxies::parse(&self.trusted_proxies)
+            .map_err(|(text, problem)| ConfigError::TrustedProxies(text, problem))?;
         let password = self.database_password_file.map(password).transpose()?;
         let url = self.database_url.filter(|url| !url.is_empty()).ok_or(ConfigError::DatabaseMissing)?;
         let parse = |setting, url: &str| {
@@ -309,11 +389,19 @@ impl Args {
             metrics_listen: self.metrics_listen,
             tls,
             public_url,
+            trusted_proxies,
             database,
             listen_database,
             unnamed_statements: self.database_unnamed_statements,
             pool_size: self.pool_size.into(),
+            pool_queue: self.pool_queue.into(),
             pool_wait: self.pool_wait,
+            max_connections: usize::try_from(self.max_connections).unwrap_or(usize::MAX),
+            budgets: Budgets {
+                failed: self.failed_tokens_per_minute,
+                denied: self.denials_per_minute,
+                granted: self.pulls_per_minute,
+            },
             statement_timeout: self.statement_timeout,
             header_timeout: self.header_timeout,
             request_timeout: self.request_timeout,

@@ -6,6 +6,7 @@ mod stream;
 mod trace;
 mod watched;
 
+use crate::client_address::Proxies;
 use crate::config::Settings;
 use crate::lifecycle::{Lifecycle, Open};
 use crate::metrics::Metrics;
@@ -48,6 +49,7 @@ pub(crate) struct Http {
     metrics: Arc<Metrics>,
     lifecycle: Arc<Lifecycle>,
     request_timeout: Duration,
+    trusted_proxies: Proxies,
 }
 
 impl Http {
@@ -64,7 +66,8 @@ impl Http {
             .max_buf_size(MAX_HEAD)
             // A caller who has nothing more to say still waits for the answer.
             .half_close(true);
-        Self { builder, filters, metrics, lifecycle, request_timeout: settings.request_timeout }
+        let trusted_proxies = settings.trusted_proxies.clone();
+        Self { builder, filters, metrics, lifecycle, request_timeout: settings.request_timeout, trusted_proxies }
     }
 
     /// Answers until either side has enough, or the gateway stops.
@@ -74,9 +77,8 @@ impl Http {
     {
         let (filters, limit) =
             (TowerToHyperService::new(warp::service(self.filters.clone())), self.request_timeout);
-        let address = peer.ip().to_canonical().to_string();
         let service = service_fn(|request| {
-            let asked = self.asked(&address, Some(&request));
+            let asked = self.asked(peer, Some(&request));
             request_in_time(filters.clone(), limit, asked, request)
         });
         let socket = TokioIo::new(Stream::new(socket, limit));
@@ -97,7 +99,7 @@ impl Http {
             Err(error) => {
                 debug!(%error, "A connection broke");
                 let Some(failure) = refusal(&error, !parts.read_buf.is_empty()) else { return };
-                Some(last_words(failure, self.asked(&address, None)))
+                Some(last_words(failure, self.asked(peer, None)))
             }
         };
         let mut stream = parts.io.into_inner();
@@ -107,10 +109,12 @@ impl Http {
     }
 
     /// `request` is what could be read of it.
-    fn asked(&self, address: &str, request: Option<&Request<Incoming>>) -> Asked {
+    fn asked(&self, peer: SocketAddr, request: Option<&Request<Incoming>>) -> Asked {
+        let nothing = HeaderMap::new();
+        let headers = request.map_or(&nothing, Request::headers);
         Asked {
-            origin: Origin::new(Some(address.to_owned())),
-            trace: request.and_then(|request| TraceParent::of(request.headers())),
+            origin: Origin::new(Some(self.trusted_proxies.client(peer.ip(), headers))),
+            trace: TraceParent::of(headers),
             began: Instant::now(),
             metrics: Arc::clone(&self.metrics),
             lifecycle: Arc::clone(&self.lifecycle),

@@ -4,11 +4,13 @@
 //! keeps no state but issuer keys, so any number of replicas can run.
 
 mod check;
+mod client_address;
 mod config;
 mod connection;
 mod db;
 mod handlers;
 mod lifecycle;
+mod limits;
 mod log;
 mod metrics;
 mod notify;

@@ -10,6 +10,7 @@ use http::{HeaderValue, StatusCode};
 use lpm_core::envelope;
 use lpm_core::failure::{Code, Failure};
 use lpm_core::wire::ErrorReply;
+use std::time::Duration;
 use warp::reply::Response;
 
 /// Seconds after which a caller may come back when the server was not ready.
@@ -65,6 +66,8 @@ impl From<&Failure> for Answer {
 pub(crate) enum Refusal {
     /// The caller is told why.
     Failure(Failure),
+    /// The caller is told why, and when to come back.
+    Later(Failure, Duration),
     /// The log is told why.
     Database(DbError),
 }
@@ -98,7 +101,13 @@ pub(crate) struct Summary {
 
 /// The response to a request that matched `route`.
 pub(crate) fn respond(route: &'static str, result: Result<Answer, Refusal>) -> Response {
+    let mut wait = None;
     let answer = result.unwrap_or_else(|refusal| match refusal {
+        Refusal::Later(failure, time) => {
+            // Up to the next second: whoever comes back too early is refused once more.
+            wait = Some(HeaderValue::from(time.as_secs() + 1));
+            Answer::from(&failure)
+        }
         Refusal::Failure(failure) => Answer::from(&failure),
         Refusal::Database(error) => {
             error.report();
@@ -115,7 +124,7 @@ pub(crate) fn respond(route: &'static str, result: Result<Answer, Refusal>) -> R
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     match answer.status {
         401 => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
-        429 => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_LATER))),
+        429 => drop(headers.insert(RETRY_AFTER, wait.unwrap_or(HeaderValue::from_static(RETRY_LATER)))),
         503 => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SOON))),
         _ => {}
     }

@@ -13,6 +13,7 @@ use lpm_core::secret::Secret;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::str::FromStr;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -47,13 +48,15 @@ pub(crate) struct Limit {
 pub(crate) struct Origin {
     /// The server's own id, as in `X-Request-Id` and the audit row.
     pub id: Uuid,
-    /// The peer's address.
+    /// Where it came from, where that is known: see [`crate::client_address`].
+    pub client: Option<IpAddr>,
+    /// The same as text, for the audit.
     pub address: Option<String>,
 }
 
 impl Origin {
-    pub(crate) fn new(address: Option<String>) -> Self {
-        Self { id: Uuid::now_v7(), address }
+    pub(crate) fn new(client: Option<IpAddr>) -> Self {
+        Self { id: Uuid::now_v7(), client, address: client.map(|client| client.to_string()) }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::connection::Http;
 use crate::db::{Db, Listener};
 use crate::handlers::Gateway;
 use crate::lifecycle::{Lifecycle, Open, Phase};
+use crate::limits::Limits;
 use crate::log;
 use crate::metrics::{self, Metrics};
 use crate::notify;
@@ -58,7 +59,12 @@ pub(crate) async fn run(
         announce(&format!("metrics on {}/metrics", own_url(false, bound)))?;
     }
     let lifecycle = Arc::new(Lifecycle::default());
-    let gateway = Arc::new(Gateway { db, oidc, lifecycle: Arc::clone(&lifecycle) });
+    let gateway = Arc::new(Gateway {
+        db,
+        oidc,
+        lifecycle: Arc::clone(&lifecycle),
+        limits: Limits::new(settings.budgets),
+    });
     let http = Http::new(&settings, routes(&gateway), Arc::clone(&metrics), Arc::clone(&lifecycle));
     let server = Arc::new(Server { http, tls, handshake_timeout: settings.header_timeout, metrics });
     announce(&format!("listening on {}", own_url(server.tls.is_some(), bound)))?;

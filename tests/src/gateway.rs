@@ -8,6 +8,13 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 
+/// Tests come from one address and in the name of one repository, and more of them than would ever come otherwise.
+const NO_LIMITS: &[(&str, &str)] = &[
+    ("LPM_GATEWAY_FAILED_TOKENS_PER_MINUTE", "0"),
+    ("LPM_GATEWAY_DENIALS_PER_MINUTE", "0"),
+    ("LPM_GATEWAY_PULLS_PER_MINUTE", "0"),
+];
+
 /// What a gateway is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -15,6 +22,7 @@ pub struct Options {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     soft_file_limit: Option<u32>,
+    as_it_comes: bool,
     lifetime: Lifetime,
 }
 
@@ -27,6 +35,7 @@ impl Options {
             arguments: Vec::new(),
             environment: Vec::new(),
             soft_file_limit: None,
+            as_it_comes: false,
             lifetime: Lifetime::Bound,
         }
     }
@@ -52,6 +61,13 @@ impl Options {
         self
     }
 
+    /// With the limits that it has by itself.
+    #[must_use]
+    pub fn as_it_comes(mut self) -> Self {
+        self.as_it_comes = true;
+        self
+    }
+
     /// Whether it ends with its handle.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
@@ -74,6 +90,7 @@ impl Options {
             .env_clear()
             .env("LPM_GATEWAY_DATABASE_URL", &self.database_url)
             .env("LPM_GATEWAY_LISTEN", "127.0.0.1:0")
+            .envs(if self.as_it_comes { &[] } else { NO_LIMITS }.iter().copied())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .args(&self.arguments);
         let daemon = Daemon::start(&mut command, log, "listening on", self.lifetime)?;

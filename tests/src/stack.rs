@@ -61,10 +61,12 @@ impl Seed {
 
     /// Starts a gateway of this database.
     pub fn gateway(&self, log: &Path, lifetime: Lifetime) -> Result<Gateway> {
-        gateway::Options::new(self.database.url_as(&self.gateway_login))
+        let options = gateway::Options::new(self.database.url_as(&self.gateway_login))
             .argument("--metrics-listen=127.0.0.1:0")
-            .lifetime(lifetime)
-            .start(log)
+            .lifetime(lifetime);
+        // what outlives its handle is for people
+        let options = if lifetime == Lifetime::Detached { options.as_it_comes() } else { options };
+        options.start(log)
     }
 }
 

@@ -34,6 +34,11 @@ pub(crate) enum ConfigError {
     )]
     PublicUrl { url: String, problem: &'static str },
     #[error(
+        "--trusted-proxies (LPM_GATEWAY_TRUSTED_PROXIES): `{0}` {1}; list the addresses or networks of the proxies in \
+         front of the gateway, e.g. 10.0.0.0/8,192.0.2.1"
+    )]
+    TrustedProxies(String, &'static str),
+    #[error(
         "no database: set --database-url (LPM_GATEWAY_DATABASE_URL), e.g. \
          postgresql://gateway@%2Fvar%2Frun%2Fpostgresql/lpm for a local socket; \
          `select lpm.create_gateway_login('gateway')` makes the login"

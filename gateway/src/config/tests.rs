@@ -263,3 +263,14 @@ fn several_hosts_are_all_verified_by_name() {
     );
     assert_eq!(pairs.unwrap().database.identity, Some(("/c c.pem".into(), "/k.pem".into())));
 }
+
+#[test]
+fn a_list_of_proxies_that_would_trust_anybody_is_refused() {
+    let given = |list| settings(&["--database-url", SOCKET, "--trusted-proxies", list]);
+    assert!(given("10.0.0.0/8, 192.0.2.1,2001:db8::/32").is_ok());
+    assert!(given("").is_ok());
+    assert_snapshot!(
+        refusal(given("10.0.0.0/8,0.0.0.0/0")),
+        @"--trusted-proxies (LPM_GATEWAY_TRUSTED_PROXIES): `0.0.0.0/0` is every address there is, so anybody could claim any address; list the addresses or networks of the proxies in front of the gateway, e.g. 10.0.0.0/8,192.0.2.1"
+    );
+}

@@ -63,7 +63,7 @@ impl Db {
     }
 
     async fn text(&self, sql: &'static str) -> Result<String, DbError> {
-        let lease = self.leases.take().await?;
+        let lease = self.leases.take(None).await?;
         let work = async |client: &deadpool_postgres::Object| {
             let rows = Prepared::new(client, sql, self.naming).await?.query(client, &[]).await?;
             let row = rows.first().ok_or(DbError::NoAnswer)?;

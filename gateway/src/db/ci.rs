@@ -1,6 +1,6 @@
 //! CI: exchange, decide, open.
 
-use super::{Db, DbError, Params, Prepared, read};
+use super::{Db, DbError, Params, Place, Prepared, read};
 use crate::reply::Answer;
 use crate::request::{Account, Origin};
 use deadpool_postgres::Object;
@@ -28,11 +28,13 @@ impl Db {
     /// `POST /api/vault/oidc`; the token itself stays in the gateway.
     pub(crate) async fn exchange(
         &self,
+        place: Place,
         origin: &Origin,
         ci: &CiRequest<'_>,
         ci_token_hash: &[u8],
     ) -> Result<Answer, DbError> {
-        self.call(
+        self.call_with(
+            Some(place),
             EXCHANGE,
             &[
                 &origin.id,
@@ -49,10 +51,15 @@ impl Db {
     }
 
     /// `POST /api/vault/oidc/pull`
-    pub(crate) async fn one_step_pull(&self, origin: &Origin, ci: &CiRequest<'_>) -> Result<Answer, DbError> {
+    pub(crate) async fn one_step_pull(
+        &self,
+        place: Place,
+        origin: &Origin,
+        ci: &CiRequest<'_>,
+    ) -> Result<Answer, DbError> {
         let params: Params<'_> =
             &[&origin.id, &origin.address, &ci.issuer, &ci.claims, &ci.vault, &ci.environment, &ci.owner];
-        self.decide_and_open(origin.id, DECIDE, params).await
+        self.decide_and_open(place, origin.id, DECIDE, params).await
     }
 
     /// `GET /api/vaults/{id}/ci-pull`
@@ -65,7 +72,7 @@ impl Db {
     ) -> Result<Answer, DbError> {
         let hash = ci_token.hash();
         let params: Params<'_> = &[&origin.id, &origin.address, &hash, &vault, &environment];
-        self.decide_and_open(origin.id, DECIDE_CI, params).await
+        self.decide_and_open(self.admit()?, origin.id, DECIDE_CI, params).await
     }
 
     /// Decides and opens: two transactions in one network round trip.
@@ -85,30 +92,33 @@ impl Db {
     /// again: deciding anew would find the token used up.
     async fn decide_and_open(
         &self,
+        place: Place,
         id: Uuid,
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Answer, DbError> {
         let mut decided = None;
-        match self.decide_and_open_once(id, sql, params, &mut decided).await {
+        match self.decide_and_open_once(Some(place), id, sql, params, &mut decided).await {
             Err(error) if error.is_stale() => {}
             answer => return answer,
         }
         match decided {
-            Some(decided) if decided.status == 200 => self.call(OPEN, &[&id]).await,
+            Some(decided) if decided.status == 200 => self.call_with(None, OPEN, &[&id]).await,
             Some(decided) => Ok(decided),
-            None => self.decide_and_open_once(id, sql, params, &mut None).await,
+            None => self.decide_and_open_once(None, id, sql, params, &mut None).await,
         }
     }
 
+    /// `place` is for who has not been let in yet.
     async fn decide_and_open_once(
         &self,
+        place: Option<Place>,
         id: Uuid,
         sql: &'static str,
         params: Params<'_>,
         committed: &mut Option<Answer>,
     ) -> Result<Answer, DbError> {
-        let lease = self.leases.take().await?;
+        let lease = self.leases.take(place).await?;
         let work = async |client: &Object| {
             let decide = Prepared::new(client, sql, self.naming).await?;
             let open = Prepared::new(client, OPEN, self.naming).await?;

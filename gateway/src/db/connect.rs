@@ -52,7 +52,8 @@ pub(super) fn pool(settings: &Settings) -> anyhow::Result<(Pool, Canceller)> {
     let pool = Pool::builder(manager)
         .max_size(settings.pool_size)
         .runtime(Runtime::Tokio1)
-        .wait_timeout(Some(settings.pool_wait))
+        // nobody waits: the queue has given as many turns as there are connections
+        .wait_timeout(Some(Duration::ZERO))
         .create_timeout(connect_limit(&database.config))
         .recycle_timeout(Some(settings.pool_wait))
         .build()

@@ -11,7 +11,10 @@ use tracing::{error, warn};
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DbError {
-    /// No connection could be had in time.
+    /// As many wait for a connection as may, or nobody gets one back.
+    #[error("every connection to the database is taken")]
+    Busy,
+    /// No connection could be made.
     #[error("no connection to the database: {}", pool_causes(.0))]
     Pool(#[from] PoolError),
     /// The statement failed, or the connection under it.
@@ -33,7 +36,7 @@ impl DbError {
     /// upgrade has since replaced.
     pub(crate) fn spoils_connection(&self) -> bool {
         match self {
-            DbError::Pool(_) | DbError::Parameter => false,
+            DbError::Busy | DbError::Pool(_) | DbError::Parameter => false,
             DbError::NoAnswer => true,
             DbError::Statement(error) => !error.code().is_some_and(|code| {
                 [
@@ -80,6 +83,7 @@ impl DbError {
     /// What the caller is told: to come back, unless coming back cannot help.
     pub(crate) fn failure(&self) -> Failure {
         let code = match self {
+            DbError::Busy => Code::Busy,
             DbError::Pool(_) | DbError::NoAnswer => Code::Unavailable,
             DbError::Parameter => Code::Internal,
             DbError::Statement(error) => match error.code() {
@@ -101,6 +105,8 @@ impl DbError {
                  --database-unnamed-statements (LPM_GATEWAY_DATABASE_UNNAMED_STATEMENTS=true)"
             ),
             Code::Internal => error!(error = %self, "A statement failed; the database's log has its text"),
+            // the line of each request has the code: under overload one is enough
+            Code::Busy => {}
             _ => warn!(error = %self, "The database did not answer"),
         }
     }

@@ -7,9 +7,9 @@
 
 use super::connect::Canceller;
 use super::error::DbError;
+use super::queue::{Place, Queue, Turn};
 use crate::reply::Answer;
-use deadpool_postgres::{Object, Pool, PoolError, TimeoutType};
-use std::sync::atomic::{AtomicU64, Ordering};
+use deadpool_postgres::{Object, Pool};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
@@ -23,9 +23,9 @@ const STATEMENTS: usize = 2;
 #[derive(Clone)]
 pub(super) struct Leases {
     pool: Pool,
+    queue: Queue,
     canceller: Canceller,
     patience: Duration,
-    exhausted: Arc<AtomicU64>,
     /// Connections that are older than this are not used any more.
     renewed: Arc<RwLock<Instant>>,
 }
@@ -36,28 +36,37 @@ pub(crate) struct PoolState {
     pub size: usize,
     pub in_use: usize,
     pub waiting: usize,
-    /// How often nobody gave one back in time.
+    /// How many were sent away because they could not have one.
     pub exhausted: u64,
+}
+
+/// A connection, and the right to it: the next in the queue has its turn when the connection is back or closed.
+struct Held {
+    object: Object,
+    turn: Turn,
 }
 
 impl Leases {
     /// Statements that take longer than `patience` have hung.
-    pub(super) fn new(pool: Pool, canceller: Canceller, patience: Duration) -> Self {
+    pub(super) fn new(pool: Pool, queue: Queue, canceller: Canceller, patience: Duration) -> Self {
         let renewed = Arc::new(RwLock::new(Instant::now()));
-        Self { pool, canceller, patience, exhausted: Arc::default(), renewed }
+        Self { pool, queue, canceller, patience, renewed }
+    }
+
+    /// A place among those that get a connection, or none at once.
+    pub(super) fn admit(&self) -> Result<Place, DbError> {
+        self.queue.admit()
     }
 
     /// A connection that nobody else uses.
-    pub(super) async fn take(&self) -> Result<Lease, DbError> {
+    pub(super) async fn take(&self, place: Option<Place>) -> Result<Lease, DbError> {
+        let turn = self.queue.turn(place).await?;
         let renewed = *self.renewed.read().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let object = self.pool.get().await.inspect_err(|error| {
-                if matches!(error, PoolError::Timeout(TimeoutType::Wait)) {
-                    self.exhausted.fetch_add(1, Ordering::Relaxed);
-                }
-            })?;
+            let object = self.pool.get().await?;
             if Object::metrics(&object).created >= renewed {
-                return Ok(Lease { object: Some(object), leases: self.clone(), patience: self.patience });
+                let held = Some(Held { object, turn });
+                return Ok(Lease { held, leases: self.clone(), patience: self.patience });
             }
             drop(Object::take(object));
         }
@@ -65,9 +74,9 @@ impl Leases {
 
     /// Closes a connection whose statements are those of another time, and has all that are as old closed when they
     /// are free.
-    fn renew(&self, object: Object) {
+    fn renew(&self, held: Held) {
         *self.renewed.write().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.give_up(object);
+        self.give_up(held);
     }
 
     /// What the pool looks like right now.
@@ -77,33 +86,42 @@ impl Leases {
             max: status.max_size,
             size: status.size,
             in_use: status.size.saturating_sub(status.available),
-            waiting: status.waiting,
-            exhausted: self.exhausted.load(Ordering::Relaxed),
+            waiting: self.queue.waiting(),
+            exhausted: self.queue.sent_away(),
         }
     }
 
     /// Closes a connection, and those that lie idle with it: what ended this one (a lost network, a machine that
     /// was replaced, a primary that became a standby) has ended them too, and each would cost a request to find out.
-    fn give_up(&self, object: Object) {
-        drop(Object::take(object));
+    fn give_up(&self, held: Held) {
+        let turn = held.close();
         self.pool.retain(|_, _| false);
+        drop(turn);
     }
 
     /// Waits for what is under way, then has it cancelled.
-    async fn wind_up(&self, object: Object, patience: Duration) {
-        if is_idle(&object, patience).await {
+    async fn wind_up(&self, held: Held, patience: Duration) {
+        if is_idle(&held.object, patience).await {
             return;
         }
         for _ in 0..STATEMENTS {
             // The server does not say whether there was anything to cancel, only that it has read the request.
-            if !matches!(timeout(GRACE, self.canceller.cancel(&object)).await, Ok(Ok(()))) {
+            if !matches!(timeout(GRACE, self.canceller.cancel(&held.object)).await, Ok(Ok(()))) {
                 break;
             }
-            if is_idle(&object, GRACE).await {
+            if is_idle(&held.object, GRACE).await {
                 return;
             }
         }
-        self.give_up(object);
+        self.give_up(held);
+    }
+}
+
+impl Held {
+    /// Closes the connection.
+    fn close(self) -> Turn {
+        drop(Object::take(self.object));
+        self.turn
     }
 }
 
@@ -114,7 +132,7 @@ async fn is_idle(object: &Object, patience: Duration) -> bool {
 
 /// A connection for the time of one request.
 pub(super) struct Lease {
-    object: Option<Object>,
+    held: Option<Held>,
     leases: Leases,
     /// How long what is under way may still take when nobody waits for it any more.
     patience: Duration,
@@ -126,19 +144,19 @@ impl Lease {
         mut self,
         work: impl AsyncFnOnce(&Object) -> Result<Answer, DbError>,
     ) -> Result<Answer, DbError> {
-        let Some(object) = &self.object else { return Err(DbError::NoAnswer) };
-        let Ok(answer) = timeout(self.patience, work(object)).await else {
+        let Some(held) = &self.held else { return Err(DbError::NoAnswer) };
+        let Ok(answer) = timeout(self.patience, work(&held.object)).await else {
             self.patience = Duration::ZERO;
             return Err(DbError::NoAnswer);
         };
-        let Some(object) = self.object.take() else { return answer };
+        let Some(held) = self.held.take() else { return answer };
         match &answer {
-            Err(error) if error.lost_connection() => self.leases.give_up(object),
-            Err(error) if error.is_stale() => self.leases.renew(object),
-            Err(error) if error.spoils_connection() => drop(Object::take(object)),
+            Err(error) if error.lost_connection() => self.leases.give_up(held),
+            Err(error) if error.is_stale() => self.leases.renew(held),
+            Err(error) if error.spoils_connection() => drop(held.close()),
             // A server that has become a standby is left, so that the next connection looks for the primary.
             Ok(answer) if answer.status == 503 && answer.code().as_deref() == Some("read_only") => {
-                self.leases.give_up(object);
+                self.leases.give_up(held);
             }
             _ => {}
         }
@@ -150,9 +168,9 @@ impl Drop for Lease {
     /// Something is still under way: it took too long, or the caller hung up. Waiting for it costs less than a new
     /// backend, which is what an attacker would be after.
     fn drop(&mut self) {
-        let Some(object) = self.object.take() else { return };
+        let Some(held) = self.held.take() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (leases, patience) = (self.leases.clone(), self.patience);
-        runtime.spawn(async move { leases.wind_up(object, patience).await });
+        runtime.spawn(async move { leases.wind_up(held, patience).await });
     }
 }

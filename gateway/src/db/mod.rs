@@ -40,6 +40,7 @@ mod members;
 mod orgs;
 mod pairing;
 mod policies;
+mod queue;
 mod sessions;
 mod statement;
 mod vaults;
@@ -50,12 +51,14 @@ pub(crate) use ci::CiRequest;
 pub(crate) use error::DbError;
 pub(crate) use lease::PoolState;
 pub(crate) use listen::Listener;
+pub(crate) use queue::Place;
 pub(crate) use sessions::PairHashes;
 
 use crate::config::Settings;
 use crate::reply::Answer;
 use deadpool_postgres::Object;
 use lease::Leases;
+use queue::Queue;
 use statement::{Naming, Prepared};
 use std::time::Duration;
 use tokio_postgres::Row;
@@ -78,8 +81,14 @@ impl Db {
         let (pool, canceller) = connect::pool(settings)?;
         // Beyond this a statement has hung: the server would have cancelled it.
         let patience = settings.statement_timeout + Duration::from_secs(2);
+        let queue = Queue::new(settings.pool_size, settings.pool_queue, settings.pool_wait);
         let naming = if settings.unnamed_statements { Naming::Unnamed } else { Naming::Named };
-        Ok(Self { leases: Leases::new(pool, canceller, patience), naming })
+        Ok(Self { leases: Leases::new(pool, queue, canceller, patience), naming })
+    }
+
+    /// A place for a request that is going to ask something; without one, it is refused before it costs more.
+    pub(crate) fn admit(&self) -> Result<Place, DbError> {
+        self.leases.admit()
     }
 
     /// The connections.
@@ -89,7 +98,8 @@ impl Db {
 
     /// The trusted issuers.
     pub(crate) async fn issuers(&self) -> Result<Answer, DbError> {
-        self.call(ISSUERS, &[]).await
+        // one after the other, and needed by those who have a place
+        self.call_with(None, ISSUERS, &[]).await
     }
 
     /// Is the database there, writable, and has it an escrow key?
@@ -99,14 +109,29 @@ impl Db {
 
     /// One statement, one transaction. One that its connection has outlived is sent once more, on another.
     async fn call(&self, sql: &'static str, params: Params<'_>) -> Result<Answer, DbError> {
-        match self.call_once(sql, params).await {
-            Err(error) if error.is_stale() => self.call_once(sql, params).await,
+        self.call_with(Some(self.admit()?), sql, params).await
+    }
+
+    /// The same, for whoever has been let in already.
+    async fn call_with(
+        &self,
+        place: Option<Place>,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Answer, DbError> {
+        match self.call_once(place, sql, params).await {
+            Err(error) if error.is_stale() => self.call_once(None, sql, params).await,
             answer => answer,
         }
     }
 
-    async fn call_once(&self, sql: &'static str, params: Params<'_>) -> Result<Answer, DbError> {
-        let lease = self.leases.take().await?;
+    async fn call_once(
+        &self,
+        place: Option<Place>,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Answer, DbError> {
+        let lease = self.leases.take(place).await?;
         let work = async |client: &Object| {
             read(&Prepared::new(client, sql, self.naming).await?.query(client, params).await?)
         };

@@ -1,9 +1,9 @@
 //! CI: verify the job's token, let the database decide, hand on what it answers.
 
 use super::{Gateway, Outcome, VAULT};
-use crate::db::CiRequest;
+use crate::db::{CiRequest, DbError, Place};
 use crate::openapi::parameters::{EnvironmentQuery, VaultPath};
-use crate::openapi::refusals::{Conflict, Forbidden, NotFound, Unauthorized, Unprocessable};
+use crate::openapi::refusals::{Conflict, Forbidden, NotFound, TooMany, Unauthorized, Unprocessable};
 use crate::reply::{Answer, Refusal};
 use crate::request::{Limit, Request, SMALL_BODY, Segment, name, short, typed};
 use lpm_core::bearer::{self, Kind};
@@ -21,27 +21,41 @@ struct Asked {
     environment: Option<String>,
     owner: Option<Uuid>,
     verified: Verified,
+    place: Place,
 }
 
 impl Asked {
-    /// Reads the body and verifies the token in it. Nothing is asked of the database before that.
+    /// Reads the body and verifies the token in it. Nothing is asked of the database before that, and nothing is
+    /// verified for whom the database has no time. Whoever waits for an issuer's keys takes nobody's place.
     async fn read(gateway: &Gateway, request: &mut Request, limit: Limit) -> Result<Self, Refusal> {
         let body = request.body(limit).await?;
         let asked: ExchangeRequest = typed(&body)?;
         name(VAULT, &asked.vault_id)?;
         environment(asked.env.as_deref())?;
-        let verified = gateway.oidc.verify(&asked.oidc_token).await?;
-        Ok(Self { vault: asked.vault_id, environment: asked.env, owner: asked.owner, verified })
+        let failed = |failure| gateway.limits.failed(request.origin.client, failure);
+        let verifiable = gateway.oidc.verifiable(&asked.oidc_token).await.map_err(failed)?;
+        let place = gateway.db.admit()?;
+        let verified = verifiable.verify().map_err(failed)?;
+        gateway.limits.may_ask(&verified.claims)?;
+        Ok(Self { vault: asked.vault_id, environment: asked.env, owner: asked.owner, verified, place })
     }
 
-    fn ci_request(&self) -> CiRequest<'_> {
-        CiRequest {
+    /// What the database says.
+    async fn decided(
+        self,
+        gateway: &Gateway,
+        ask: impl AsyncFnOnce(Place, &CiRequest<'_>) -> Result<Answer, DbError>,
+    ) -> Outcome {
+        let ci = CiRequest {
             issuer: &self.verified.claims.issuer,
             claims: &self.verified.payload,
             vault: &self.vault,
             environment: self.environment.as_deref(),
             owner: self.owner,
-        }
+        };
+        let answer = ask(self.place, &ci).await?;
+        gateway.limits.answered(&self.verified.claims, answer.status);
+        Ok(answer)
     }
 }
 
@@ -55,13 +69,14 @@ pub(super) fn environment(text: Option<&str>) -> Result<Option<&str>, Failure> {
     post,
     path = "/api/vault/oidc",
     request_body = ExchangeRequest,
-    responses((status = 200, body = ExchangeReply), Unauthorized, Forbidden, NotFound)
+    responses((status = 200, body = ExchangeReply), Unauthorized, Forbidden, NotFound, TooMany)
 )]
 pub(crate) async fn exchange(gateway: Arc<Gateway>, mut request: Request) -> Outcome {
     let asked = Asked::read(&gateway, &mut request, SMALL_BODY).await?;
     let token = bearer::token(Kind::Ci, &aead::random().map_err(|error| error.failure())?);
+    let (db, origin, hash) = (&gateway.db, &request.origin, bearer::hash(token.expose()));
     let answer =
-        gateway.db.exchange(&request.origin, &asked.ci_request(), &bearer::hash(token.expose())).await?;
+        asked.decided(&gateway, async |place, ci| db.exchange(place, origin, ci, &hash).await).await?;
     if !answer.is_success() {
         return Ok(answer);
     }
@@ -96,11 +111,12 @@ pub(crate) async fn ci_pull(gateway: Arc<Gateway>, request: Request, vault: Segm
     post,
     path = "/api/vault/oidc/pull",
     request_body = ExchangeRequest,
-    responses((status = 200, body = CiPullReply), Unauthorized, Forbidden, NotFound, Conflict, Unprocessable)
+    responses((status = 200, body = CiPullReply), Unauthorized, Forbidden, NotFound, Conflict, Unprocessable, TooMany)
 )]
 pub(crate) async fn one_step_pull(gateway: Arc<Gateway>, mut request: Request) -> Outcome {
     let asked = Asked::read(&gateway, &mut request, SMALL_BODY).await?;
-    Ok(gateway.db.one_step_pull(&request.origin, &asked.ci_request()).await?)
+    let (db, origin) = (&gateway.db, &request.origin);
+    asked.decided(&gateway, async |place, ci| db.one_step_pull(place, origin, ci).await).await
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ pub(crate) async fn sign_in(gateway: Arc<Gateway>, mut request: Request) -> Page
     };
     match code(&gateway, &mut request, &asked).await {
         Ok(page) => page,
-        Err(Refusal::Failure(failure)) => Page::refusal(NO_SIGN_IN, &failure),
+        Err(Refusal::Failure(failure) | Refusal::Later(failure, _)) => Page::refusal(NO_SIGN_IN, &failure),
         Err(Refusal::Database(error)) => {
             error.report();
             Page::refusal("Nobody can sign in right now", &error.failure())

@@ -18,6 +18,7 @@ pub(crate) mod versions;
 
 use crate::db::Db;
 use crate::lifecycle::Lifecycle;
+use crate::limits::Limits;
 use crate::oidc::Oidc;
 use crate::reply::{Answer, Refusal};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(crate) struct Gateway {
     pub db: Arc<Db>,
     pub oidc: Arc<Oidc>,
     pub lifecycle: Arc<Lifecycle>,
+    pub limits: Limits,
 }
 
 /// A handler's outcome.

@@ -21,7 +21,7 @@ pub(crate) use issuers::FetchedKeys;
 use issuers::Issuers;
 pub(crate) use issuers::{Issuer, Tried};
 use lpm_core::failure::{Code, Failure};
-use lpm_core::token::{UnverifiedToken, Verified};
+use lpm_core::token::{KeySet, UnverifiedToken, Verified};
 pub(crate) use proxy::Proxies;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -40,6 +40,20 @@ pub(crate) struct Oidc {
     proxies: Arc<Proxies>,
 }
 
+/// A token of a trusted issuer whose signature nobody has checked.
+pub(crate) struct Verifiable<'t> {
+    unverified: UnverifiedToken<'t>,
+    issuer: Arc<Issuer>,
+    keys: Arc<KeySet>,
+}
+
+impl Verifiable<'_> {
+    /// Checks its signature, and then what it says.
+    pub(crate) fn verify(&self) -> Result<Verified, Failure> {
+        self.unverified.verify(&self.issuer.rules, &self.keys, unix_now()).map_err(|error| error.failure())
+    }
+}
+
 impl Oidc {
     /// `audience` is the gateway's own URL, accepted from every issuer beside what its row says.
     pub(crate) fn new(audience: String, times: KeyTimes, proxies: Proxies) -> Self {
@@ -50,6 +64,11 @@ impl Oidc {
 
     /// Verifies a token: first whose it claims to be, then that issuer's keys, then everything else.
     pub(crate) async fn verify(&self, token: &str) -> Result<Verified, Failure> {
+        self.verifiable(token).await?.verify()
+    }
+
+    /// A token, and everything that is needed to verify it. This may wait for its issuer.
+    pub(crate) async fn verifiable<'t>(&self, token: &'t str) -> Result<Verifiable<'t>, Failure> {
         let unverified = UnverifiedToken::read(token).map_err(|error| error.failure())?;
         let unverified_issuer = unverified.unverified_issuer();
         let Some(issuer) = self.issuers.get(unverified_issuer) else {
@@ -62,7 +81,7 @@ impl Oidc {
         let Some(keys) = issuer.keys.for_key_id(unverified.key_id(), Instant::now()).await else {
             return Err(Failure::new(Code::IssuerUnavailable).with("issuer", &issuer.rules.issuer));
         };
-        unverified.verify(&issuer.rules, &keys, unix_now()).map_err(|error| error.failure())
+        Ok(Verifiable { unverified, issuer, keys })
     }
 
     /// All trusted issuers whose rows can be used, by name.

@@ -6,6 +6,7 @@
 use super::*;
 use crate::config::Args;
 use crate::db::Db;
+use crate::limits::Limits;
 use crate::oidc::{Oidc, Proxies};
 use crate::openapi::Documented;
 use crate::reply::Summary;
@@ -36,7 +37,8 @@ fn no_database() -> BoxedFilter<(Response,)> {
     let settings = args.unwrap().settings().unwrap();
     let oidc = Arc::new(Oidc::new("http://127.0.0.1".to_owned(), settings.keys, Proxies::none()));
     let db = Arc::new(Db::new(&settings).unwrap());
-    routes(&Arc::new(Gateway { db, oidc, lifecycle: Arc::default() }))
+    let limits = Limits::new(settings.budgets);
+    routes(&Arc::new(Gateway { db, oidc, lifecycle: Arc::default(), limits }))
 }
 
 fn bearer(kind: Kind) -> String {

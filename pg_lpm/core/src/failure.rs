@@ -169,7 +169,10 @@ failures! {
     // A snapshot that a client keeps would outlive every revocation.
     IsolationLevel = "isolation_level", 503, UNAVAILABLE, "the gateway's transactions are not `read committed`", "have the DBA run: alter role <gateway login> set default_transaction_isolation = 'read committed'";
     ReadOnly = "read_only", 503, UNAVAILABLE, "the database is read-only right now", "try again in a moment";
-    Busy = "busy", 503, UNAVAILABLE, "the gateway is reading as many large requests as it has memory for", "try again in a moment";
+    FailedTokensLimited = "failed_tokens_limited", 429, UNAVAILABLE, "too many OIDC tokens from this address did not hold", "see why they do not before you try again: a token that holds is not held up by this";
+    DenialsLimited = "denials_limited", 429, UNAVAILABLE, "too many attempts of this repository or project were denied", "wait a minute; the answers before this one say why they were";
+    PullsLimited = "pulls_limited", 429, UNAVAILABLE, "this repository or project pulls too often", "wait as long as `Retry-After` says";
+    Busy = "busy", 503, UNAVAILABLE, "the server has as many requests to answer as it can", "try again in a moment";
     Unavailable = "unavailable", 503, UNAVAILABLE, "the database does not answer right now", "try again in a moment";
     // what `/readyz` says from SIGTERM on; requests are still answered
     Stopping = "stopping", 503, UNAVAILABLE, "the gateway is about to stop", "ask another one";

@@ -6,7 +6,7 @@ use lpm_tests::cluster;
 use lpm_tests::gateway::Reply;
 
 fn assert_come_back_soon(reply: &Reply) {
-    assert_eq!((reply.status.as_u16(), reply.code().as_str()), (503, "unavailable"), "{}", reply.text());
+    assert_eq!((reply.status.as_u16(), reply.code().as_str()), (503, "busy"), "{}", reply.text());
     assert_eq!(reply.header("retry-after"), "1");
     assert_eq!(reply.member("hint"), "try again in a moment");
 }
