@@ -1,24 +1,29 @@
 //! One connection: its requests, their ids and their times, and how it ends.
 //!
-//! HTTP/1.1, fixed and not guessed from the first bytes, because nothing limits how long the guessing may wait.
+//! HTTP/1.1, or HTTP/2 where TLS has negotiated it: never guessed from the first bytes, because nothing limits how
+//! long the guessing may wait.
 
+mod answering;
+mod http2;
 mod stream;
 mod trace;
 mod watched;
 
 use crate::client_address::Proxies;
 use crate::config::Settings;
+use crate::connections::Connection;
 use crate::lifecycle::{Lifecycle, Open};
 use crate::metrics::Metrics;
 use crate::reply::{Summary, malformed, too_slow};
 use crate::request::{Origin, bad};
+use answering::Answering;
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2 as hyper_http2};
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use lpm_core::failure::{Code, Failure};
 use std::convert::Infallible;
@@ -38,16 +43,20 @@ use watched::Watched;
 const LAST_LOOK: Duration = Duration::from_millis(50);
 /// Largest head of a request that hyper buffers.
 const MAX_HEAD: usize = 64 * 1024;
+/// Most headers of a request, as hyper has it for HTTP/1.1.
+const MAX_HEADERS: usize = 100;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 pub(crate) type Filters = BoxedFilter<(Response,)>;
 
 /// What every connection shares.
 pub(crate) struct Http {
-    builder: http1::Builder,
+    http1: http1::Builder,
+    http2: hyper_http2::Builder<TokioExecutor>,
     filters: Filters,
     metrics: Arc<Metrics>,
     lifecycle: Arc<Lifecycle>,
+    header_timeout: Duration,
     request_timeout: Duration,
     trusted_proxies: Proxies,
 }
@@ -59,41 +68,58 @@ impl Http {
         metrics: Arc<Metrics>,
         lifecycle: Arc<Lifecycle>,
     ) -> Self {
-        let mut builder = http1::Builder::new();
-        builder
+        let mut http1 = http1::Builder::new();
+        http1
             .timer(TokioTimer::new())
             .header_read_timeout(settings.header_timeout)
             .max_buf_size(MAX_HEAD)
             // A caller who has nothing more to say still waits for the answer.
             .half_close(true);
-        let trusted_proxies = settings.trusted_proxies.clone();
-        Self { builder, filters, metrics, lifecycle, request_timeout: settings.request_timeout, trusted_proxies }
+        Self {
+            http1,
+            http2: http2::builder(settings.header_timeout),
+            filters,
+            metrics,
+            lifecycle,
+            header_timeout: settings.header_timeout,
+            request_timeout: settings.request_timeout,
+            trusted_proxies: settings.trusted_proxies.clone(),
+        }
+    }
+
+    /// One request: has it answered in time.
+    async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response {
+        let asked = self.asked(peer, Some(&request));
+        let filters = TowerToHyperService::new(warp::service(self.filters.clone()));
+        request_in_time(filters, self.request_timeout, asked, request).await
     }
 
     /// Answers until either side has enough, or the gateway stops.
-    pub(crate) async fn serve<I>(&self, socket: I, peer: SocketAddr, mut open: Open)
+    pub(crate) async fn serve<I>(&self, socket: I, peer: SocketAddr, connection: &Connection, mut open: Open)
     where
         I: AsyncRead + AsyncWrite + Unpin,
     {
-        let (filters, limit) =
-            (TowerToHyperService::new(warp::service(self.filters.clone())), self.request_timeout);
+        let limit = self.request_timeout;
         let service = service_fn(|request| {
-            let asked = self.asked(peer, Some(&request));
-            request_in_time(filters.clone(), limit, asked, request)
+            let active = connection.begin();
+            async move {
+                let response = self.answer(peer, request).await;
+                Ok::<_, Infallible>(response.map(|body| Answering::new(body, active)))
+            }
         });
         let socket = TokioIo::new(Stream::new(socket, limit));
-        let mut connection = self.builder.serve_connection(socket, service);
+        let mut serving = self.http1.serve_connection(socket, service);
         let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = open.stops() => match timeout(LAST_LOOK, &mut connection).await {
+            ended = &mut serving => ended,
+            () = open.stops() => match timeout(LAST_LOOK, &mut serving).await {
                 Ok(ended) => ended,
                 Err(_) => {
-                    Pin::new(&mut connection).graceful_shutdown();
-                    (&mut connection).await
+                    Pin::new(&mut serving).graceful_shutdown();
+                    (&mut serving).await
                 }
             },
         };
-        let parts = connection.into_parts();
+        let parts = serving.into_parts();
         let last_words = match ended {
             Ok(()) => None,
             Err(error) => {
@@ -156,19 +182,18 @@ fn last_words(failure: Failure, asked: Asked) -> Vec<u8> {
 }
 
 /// One request: gives it its id and has it answered in time.
-async fn request_in_time<S>(
-    filters: S,
-    limit: Duration,
-    asked: Asked,
-    request: Request<Incoming>,
-) -> Result<Response, Infallible>
+async fn request_in_time<S>(filters: S, limit: Duration, asked: Asked, request: Request<Incoming>) -> Response
 where
     S: Service<Request<Watched>, Response = Response, Error = Infallible>,
 {
     if let Err(failure) = well_formed(&request) {
-        return Ok(asked.finish(malformed(failure)));
+        return asked.finish(malformed(failure));
     }
+    let version = request.version();
     let (mut request, rest) = Watched::of(request);
+    if version == Version::HTTP_2 {
+        name_host(&mut request);
+    }
     request.extensions_mut().insert(asked.origin.clone());
     if let Some(uri) = without_double_slash(request.uri()) {
         *request.uri_mut() = uri;
@@ -182,7 +207,7 @@ where
         // hyper will not read on, and a caller who did not know could send the next request to nobody
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(asked.finish(response))
+    asked.finish(response)
 }
 
 /// The target without one of the two slashes that it begins with: published clients put a base URL that ends with
@@ -203,6 +228,9 @@ fn well_formed<B>(request: &Request<B>) -> Result<(), Failure> {
     if !request.uri().path().starts_with('/') {
         return Err(bad("the request's target is not a path"));
     }
+    if request.version() == Version::HTTP_2 {
+        return well_formed_http2(request.uri(), headers);
+    }
     match only(headers, HOST) {
         Ok(None) if request.version() < Version::HTTP_11 => {}
         Ok(Some(host)) if host.is_empty() || Authority::try_from(host.as_bytes()).is_ok() => {}
@@ -212,6 +240,28 @@ fn well_formed<B>(request: &Request<B>) -> Result<(), Failure> {
         Ok(None) => Ok(()),
         Ok(Some(coding)) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err(bad("the request's `Transfer-Encoding` is not `chunked`")),
+    }
+}
+
+/// What h2 lets through: two names of one host, and more headers than we take.
+fn well_formed_http2(uri: &Uri, headers: &HeaderMap) -> Result<(), Failure> {
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if headers.len() > MAX_HEADERS || size + uri.path().len() + uri.query().map_or(0, str::len) > MAX_HEAD {
+        return Err(Code::HeadTooLarge.into());
+    }
+    match (uri.authority(), only(headers, HOST)) {
+        (Some(_), Ok(None)) => Ok(()),
+        (Some(authority), Ok(Some(host))) if host.as_bytes() == authority.as_str().as_bytes() => Ok(()),
+        (None, Ok(Some(host))) if Authority::try_from(host.as_bytes()).is_ok() => Ok(()),
+        _ => Err(bad("the request needs one `:authority`, with the name of a host")),
+    }
+}
+
+/// Gives a request the `Host` header that HTTP/1.1 has in place of `:authority`.
+fn name_host<B>(request: &mut Request<B>) {
+    let authority = request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
+    if let Some(Ok(host)) = authority {
+        request.headers_mut().insert(HOST, host);
     }
 }
 

@@ -51,6 +51,11 @@ impl Lifecycle {
 pub(crate) struct Open(watch::Receiver<Phase>);
 
 impl Open {
+    /// Returns when the gateway is on its way out.
+    pub(crate) async fn ends(&mut self) {
+        let _ = self.0.wait_for(|phase| *phase > Phase::Serving).await.is_ok();
+    }
+
     /// Returns when nobody new is let in.
     pub(crate) async fn stops(&mut self) {
         // an error would mean that nobody is left to wait for this

@@ -7,6 +7,7 @@ mod check;
 mod client_address;
 mod config;
 mod connection;
+mod connections;
 mod db;
 mod handlers;
 mod lifecycle;
@@ -21,6 +22,7 @@ mod reply;
 mod request;
 mod routes;
 mod serve;
+mod tls;
 
 use config::Action;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};

@@ -1,7 +1,8 @@
 //! The server: sockets, TLS, signals, and a graceful end.
 
-use crate::config::{Settings, TlsFiles, own_url};
+use crate::config::{Settings, own_url};
 use crate::connection::Http;
+use crate::connections::{Connection, Connections};
 use crate::db::{Db, Listener};
 use crate::handlers::Gateway;
 use crate::lifecycle::{Lifecycle, Open, Phase};
@@ -11,8 +12,9 @@ use crate::metrics::{self, Metrics};
 use crate::notify;
 use crate::oidc::{Oidc, Proxies};
 use crate::routes::routes;
+use crate::tls::Tls;
 use anyhow::Context;
-use openssl::ssl::{AlpnError, Ssl, SslAcceptor, SslFiletype, SslMethod, select_next_proto};
+use rustix::process::{Resource, getrlimit};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -28,6 +30,8 @@ use tracing::{debug, error, info, warn};
 const FIRST_READING: Duration = Duration::from_secs(5);
 /// Pause after an accept that failed for want of something, most likely file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Files beside connections of clients and of the pool: logs, requests to cancel, issuers, connections that are just ending.
+const OTHER_FILES: usize = 128;
 
 /// Runs until SIGTERM or SIGINT. `reread` gives the settings as they are by then, for SIGHUP.
 pub(crate) async fn run(
@@ -36,7 +40,8 @@ pub(crate) async fn run(
     reread: impl Fn() -> anyhow::Result<Settings>,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
-    let tls = settings.tls.as_ref().map(acceptor).transpose()?;
+    let hangup = signal(SignalKind::hangup())?;
+    let tls = settings.tls.clone().map(Tls::new).transpose()?.map(Arc::new);
     let (listener, bound) = bind("--listen", "LPM_GATEWAY_LISTEN", settings.listen).await?;
     let metrics_listener = match settings.metrics_listen {
         Some(listen) => Some(bind("--metrics-listen", "LPM_GATEWAY_METRICS_LISTEN", listen).await?),
@@ -58,6 +63,9 @@ pub(crate) async fn run(
         tokio::spawn(metrics::serve(listener, Arc::clone(&metrics)));
         announce(&format!("metrics on {}/metrics", own_url(false, bound)))?;
     }
+    if let Some(tls) = &tls {
+        tokio::spawn(Arc::clone(tls).keep_fresh(hangup));
+    }
     let lifecycle = Arc::new(Lifecycle::default());
     let gateway = Arc::new(Gateway {
         db,
@@ -65,8 +73,10 @@ pub(crate) async fn run(
         lifecycle: Arc::clone(&lifecycle),
         limits: Limits::new(settings.budgets),
     });
-    let http = Http::new(&settings, routes(&gateway), Arc::clone(&metrics), Arc::clone(&lifecycle));
-    let server = Arc::new(Server { http, tls, handshake_timeout: settings.header_timeout, metrics });
+    let http = Arc::new(Http::new(&settings, routes(&gateway), Arc::clone(&metrics), Arc::clone(&lifecycle)));
+    let connections = Connections::at_most(possible(&settings));
+    let handshake_timeout = settings.header_timeout;
+    let server = Arc::new(Server { http, tls, handshake_timeout, metrics, connections });
     announce(&format!("listening on {}", own_url(server.tls.is_some(), bound)))?;
 
     notify::ready();
@@ -75,7 +85,9 @@ pub(crate) async fn run(
     while let Told::Reload = server.accept(&listener, &lifecycle, signals.next()).await {
         notify::reloading();
         match reread().and_then(|settings| reload(&settings, &log)) {
-            Ok(()) => info!("Reloaded: the log's filter; other settings need a restart"),
+            Ok(()) => info!(
+                "Reloaded: the log's filter; the certificate is read again too, other settings need a restart"
+            ),
             Err(problem) => error!(problem = format!("{problem:#}"), "Nothing was reloaded"),
         }
         notify::ready();
@@ -143,6 +155,20 @@ impl Signals {
     }
 }
 
+/// As many connections as were asked for, where there are files for them and for everything else.
+fn possible(settings: &Settings) -> usize {
+    let Some(files) = getrlimit(Resource::Nofile).current else { return settings.max_connections };
+    let files = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(settings.pool_size + OTHER_FILES);
+    if files >= settings.max_connections {
+        return settings.max_connections;
+    }
+    info!(
+        connections = files.max(1),
+        "Fewer connections than --max-connections (LPM_GATEWAY_MAX_CONNECTIONS): the limit of open files allows no more"
+    );
+    files.max(1)
+}
+
 async fn bind(flag: &str, variable: &str, listen: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(listen).await.with_context(|| {
         format!("{flag} {listen} ({variable}) cannot be bound; stop what uses the port, or take another")
@@ -157,37 +183,13 @@ fn announce(line: &str) -> anyhow::Result<()> {
     writeln!(out, "{line}").and_then(|()| out.flush()).context("stdout cannot be written to")
 }
 
-/// TLS 1.2 and 1.3 with Mozilla's intermediate settings.
-pub(crate) fn acceptor(files: &TlsFiles) -> anyhow::Result<SslAcceptor> {
-    let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
-    builder.set_certificate_chain_file(&files.cert).with_context(|| {
-        format!(
-            "--tls-cert (LPM_GATEWAY_TLS_CERT) `{}` cannot be used; it must be readable and hold PEM certificates, leaf first",
-            files.cert.display()
-        )
-    })?;
-    builder.set_private_key_file(&files.key, SslFiletype::PEM).with_context(|| {
-        format!(
-            "--tls-key (LPM_GATEWAY_TLS_KEY) `{}` cannot be used; it must be readable, hold a PEM private key and belong to \
-             --tls-cert",
-            files.key.display()
-        )
-    })?;
-    builder.check_private_key().context(
-        "--tls-key (LPM_GATEWAY_TLS_KEY) does not belong to --tls-cert (LPM_GATEWAY_TLS_CERT); give the key of the leaf certificate",
-    )?;
-    builder.set_alpn_select_callback(|_, offered| {
-        select_next_proto(b"\x08http/1.1", offered).ok_or(AlpnError::ALERT_FATAL)
-    });
-    Ok(builder.build())
-}
-
 /// What every connection shares.
 struct Server {
-    http: Http,
-    tls: Option<SslAcceptor>,
+    http: Arc<Http>,
+    tls: Option<Arc<Tls>>,
     handshake_timeout: Duration,
     metrics: Arc<Metrics>,
+    connections: Arc<Connections>,
 }
 
 impl Server {
@@ -203,9 +205,7 @@ impl Server {
             tokio::select! {
                 said = &mut end => return said,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => {
-                        tokio::spawn(Arc::clone(self).connection(stream, peer, lifecycle.open()));
-                    }
+                    Ok((stream, peer)) => self.take(stream, peer, lifecycle.open()),
                     Err(error) => {
                         warn!(%error, "A connection could not be accepted");
                         sleep(ACCEPT_PAUSE).await;
@@ -222,28 +222,47 @@ impl Server {
             if stream.set_nonblocking(true).is_ok()
                 && let Ok(stream) = TcpStream::from_std(stream)
             {
-                tokio::spawn(Arc::clone(self).connection(stream, peer, lifecycle.open()));
+                self.take(stream, peer, lifecycle.open());
             }
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, open: Open) {
+    /// Serves a connection, if there is room for it.
+    fn take(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, open: Open) {
+        let Some(connection) = self.connections.open() else { return };
+        let (server, connection) = (Arc::clone(self), Arc::new(connection));
+        tokio::spawn(async move {
+            tokio::select! {
+                () = server.connection(stream, peer, &connection, open) => {}
+                () = connection.has_to_leave() => debug!("An idle connection made room for another"),
+            }
+        });
+    }
+
+    async fn connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        connection: &Arc<Connection>,
+        open: Open,
+    ) {
         let _counted = self.metrics.connection();
         // Replies are small and waited for.
         let _ = stream.set_nodelay(true);
-        match &self.tls {
-            None => self.http.serve(stream, peer, open).await,
-            Some(acceptor) => match timeout(self.handshake_timeout, handshake(acceptor, stream)).await {
-                Ok(Ok(stream)) => self.http.serve(stream, peer, open).await,
-                Ok(Err(error)) => debug!(%error, "A TLS handshake failed"),
-                Err(_) => debug!("A TLS handshake took too long"),
-            },
+        let Some(tls) = &self.tls else { return self.http.serve(stream, peer, connection, open).await };
+        match timeout(self.handshake_timeout, handshake(tls, stream)).await {
+            Ok(Ok(stream)) if stream.ssl().selected_alpn_protocol() == Some(b"h2") => {
+                self.http.serve_http2(stream, peer, connection, open).await;
+            }
+            Ok(Ok(stream)) => self.http.serve(stream, peer, connection, open).await,
+            Ok(Err(error)) => debug!(%error, "A TLS handshake failed"),
+            Err(_) => debug!("A TLS handshake took too long"),
         }
     }
 }
 
-async fn handshake(acceptor: &SslAcceptor, stream: TcpStream) -> anyhow::Result<SslStream<TcpStream>> {
-    let mut stream = SslStream::new(Ssl::new(acceptor.context())?, stream)?;
+async fn handshake(tls: &Tls, stream: TcpStream) -> anyhow::Result<SslStream<TcpStream>> {
+    let mut stream = SslStream::new(tls.ssl()?, stream)?;
     Pin::new(&mut stream).accept().await?;
     Ok(stream)
 }

@@ -2,7 +2,7 @@
 
 use super::Report;
 use crate::config::{Settings, TlsFiles};
-use crate::serve::acceptor;
+use crate::tls::acceptor;
 use anyhow::Context;
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::stack::Stack;

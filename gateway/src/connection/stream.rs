@@ -22,11 +22,18 @@ pub(super) struct Stream<I> {
     patience: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
     at_end: bool,
+    /// Nothing but the limit is ours: HTTP/2 says everything in frames.
+    plain: bool,
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Stream<I> {
     pub(super) fn new(inner: I, patience: Duration) -> Self {
-        Self { inner, patience, waiting: None, at_end: false }
+        Self { inner, patience, waiting: None, at_end: false, plain: false }
+    }
+
+    /// With the limit on writing, and as it is otherwise.
+    pub(super) fn plain(inner: I, patience: Duration) -> Self {
+        Self { plain: true, ..Self::new(inner, patience) }
     }
 
     /// Says the last words, closes, and reads on until the caller has closed too or has sent too much.
@@ -77,7 +84,7 @@ impl<I> Stream<I> {
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for Stream<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if is_hypers_own(bytes) {
+        if !self.plain && is_hypers_own(bytes) {
             return Poll::Ready(Ok(bytes.len()));
         }
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
@@ -104,8 +111,8 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Stream<I> {
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.plain { Pin::new(&mut self.inner).poll_shutdown(cx) } else { Poll::Ready(Ok(())) }
     }
 }
 
