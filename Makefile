@@ -4,7 +4,7 @@
 
 export PG_CONFIG PREFIX
 
-.PHONY: help demo check check-slow check-mutants check-fuzz check-kills check-leaks-17 check-strangers up down install extension deps
+.PHONY: help demo check check-slow check-mutants check-fuzz check-kills check-leaks-17 check-strangers check-scale check-soak bench bench-quick up down install extension deps
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
@@ -16,11 +16,18 @@ demo: deps ## play the main job, from an empty cluster to a .env in CI, and ever
 check: ## format, lints, docs, every test, the documentation's examples; .ci/run calls it
 	@scripts/check.sh
 
-check-slow: ## the long proofs, hours in all: check-mutants, -fuzz, -kills, -leaks-17, -strangers
+check-slow: ## the long proofs, hours in all: check-mutants, -fuzz, -kills, -leaks-17, -strangers, -scale, -soak
 	@scripts/check-slow.sh
 
-check-mutants check-fuzz check-kills check-leaks-17 check-strangers:
+check-mutants check-fuzz check-kills check-leaks-17 check-strangers check-scale check-soak:
 	@scripts/check-slow.sh $(@:check-%=%)
+
+bench: ## pulls per second and their latency, beside what PostgreSQL commits at best; a table and JSON lines
+	@scripts/bench.sh pulls
+	@cargo bench --locked --package lpm-core
+
+bench-quick: ## the same in under a minute, once everything is built
+	@scripts/bench.sh pulls --slices 2 --seconds 2 --vaults 1000
 
 up: deps ## start a private cluster, an issuer and the gateway in the background; writes .lpm-dev/env
 	@scripts/build.sh

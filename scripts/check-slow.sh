@@ -27,6 +27,10 @@ stage_kills() { ignored_tests faults a_thousand_kills; }
 stage_strangers() { ignored_tests strangers a_million; }
 # The leak search again, on PostgreSQL 17.
 stage_leaks-17() { scripts/slow/leaks-17.sh; }
+# Pulls with a million vaults and ten million audit rows.
+stage_scale() { scripts/bench.sh scale; }
+# A million pulls, and what is held in memory.
+stage_soak() { scripts/bench.sh soak; }
 
-[ $# -gt 0 ] || set -- strangers kills leaks-17 fuzz mutants
+[ $# -gt 0 ] || set -- strangers kills leaks-17 fuzz mutants scale soak
 run_stages 'make check-slow' build "$@"

@@ -4,6 +4,7 @@
 #   scripts/install-deps.sh          what `make demo`, `make up` and `make install` need
 #   scripts/install-deps.sh check    also the tools of `make check`
 #   scripts/install-deps.sh slow     also those of `make check-slow`
+#   scripts/install-deps.sh bench    what `make bench` needs
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 CARGO_PGRX=0.18.0
@@ -17,7 +18,10 @@ purpose=${1:-build}
 # System packages. `curl` and `jq` are what the documentation's examples use.
 packages=(build-essential clang libclang-dev pkg-config libssl-dev ca-certificates curl jq)
 # the tests lay cables that they cut, set clocks, keep secrets in a keychain, and pool connections; systemd judges its unit
-[ "$purpose" = build ] || packages+=(iproute2 faketime dbus-daemon gnome-keyring pgbouncer systemd)
+case $purpose in
+    check | slow) packages+=(iproute2 faketime dbus-daemon gnome-keyring pgbouncer systemd) ;;
+    bench) packages+=(wrk) ;;
+esac
 find_pg_config
 if [ -z "$PG_CONFIG" ] || [ ! -f "$("$PG_CONFIG" --includedir-server)/postgres.h" ]; then
     [ -z "$PG_CONFIG" ] || [ "$(pg_major)" = "$DEFAULT_PG_MAJOR" ] ||
@@ -62,7 +66,7 @@ cargo_tool() {
 }
 
 cargo_tool cargo-pgrx "$CARGO_PGRX"
-if [ "$purpose" != build ]; then
+if [ "$purpose" = check ] || [ "$purpose" = slow ]; then
     cargo_tool cargo-deny "$CARGO_DENY"
     cargo_tool cargo-machete "$CARGO_MACHETE"
 fi

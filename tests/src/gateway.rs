@@ -75,8 +75,8 @@ impl Options {
         self
     }
 
-    /// Starts it, its output in `log`, and returns when it listens.
-    pub fn start(&self, log: &Path) -> Result<Gateway> {
+    /// The process, not started yet.
+    pub fn command(&self) -> Result<Command> {
         let program = binaries::path("lpm-gateway")?;
         let mut command = match self.soft_file_limit {
             None => Command::new(program),
@@ -93,6 +93,12 @@ impl Options {
             .envs(if self.as_it_comes { &[] } else { NO_LIMITS }.iter().copied())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .args(&self.arguments);
+        Ok(command)
+    }
+
+    /// Starts it, its output in `log`, and returns when it listens.
+    pub fn start(&self, log: &Path) -> Result<Gateway> {
+        let mut command = self.command()?;
         let daemon = Daemon::start(&mut command, log, "listening on", self.lifetime)?;
         let url = address_in(daemon.ready_line()).context("the gateway does not say where it listens")?;
         let client =

@@ -20,7 +20,7 @@ use keys::KeyRing;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
@@ -64,8 +64,8 @@ pub struct Rotation {
 /// What server and handle share.
 pub(crate) struct State {
     url: String,
-    github: Mutex<KeyRing>,
-    gitlab: Mutex<KeyRing>,
+    github: RwLock<KeyRing>,
+    gitlab: RwLock<KeyRing>,
     faults: Faults,
 }
 
@@ -73,8 +73,8 @@ impl State {
     fn new(url: String) -> Result<Self> {
         Ok(Self {
             url,
-            github: Mutex::new(KeyRing::new()?),
-            gitlab: Mutex::new(KeyRing::new()?),
+            github: RwLock::new(KeyRing::new()?),
+            gitlab: RwLock::new(KeyRing::new()?),
             faults: Faults::default(),
         })
     }
@@ -86,12 +86,16 @@ impl State {
         }
     }
 
-    fn keys(&self, provider: Provider) -> MutexGuard<'_, KeyRing> {
-        let ring = match provider {
+    fn ring(&self, provider: Provider) -> &RwLock<KeyRing> {
+        match provider {
             Provider::GitHub => &self.github,
             Provider::GitLab => &self.gitlab,
-        };
-        ring.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+    }
+
+    /// The keys; any number of callers may sign at once.
+    fn keys(&self, provider: Provider) -> RwLockReadGuard<'_, KeyRing> {
+        self.ring(provider).read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn jwks_uri(&self, provider: Provider) -> String {
@@ -120,7 +124,7 @@ impl State {
     }
 
     fn rotate(&self, rotation: &Rotation) -> Result<Value> {
-        let mut keys = self.keys(rotation.provider);
+        let mut keys = self.ring(rotation.provider).write().unwrap_or_else(PoisonError::into_inner);
         keys.rotate(rotation.algorithm, rotation.withdraw)?;
         Ok(json!({ "kids": keys.published_ids() }))
     }
