@@ -143,8 +143,8 @@ declare
     named text := rehearse.issuer;
     draft record;
     trusted record;
-    job record;
-    verdict record;
+    job lpm.job;
+    verdict lpm.verdict;
 begin
     rehearsal.claims := rehearse.claims;
     if named is null then
@@ -166,14 +166,14 @@ begin
         rehearsal.refusal := lpm.failure('token_issuer', 'issuer', named);
         return rehearsal;
     end if;
-    select * into job from lpm.read_claims(trusted.provider, named, rehearsal.claims);
+    job := lpm.read_claims(trusted.provider, named, rehearsal.claims);
     if (job.refusal).status is not null then
         rehearsal.refusal := job.refusal;
         return rehearsal;
     end if;
     rehearsal.provider := trusted.provider;
     rehearsal.facts := lpm.ci_facts(rehearse.vault_id, named, job.subjects, job.subject_id, rehearse.environment, true, trusted.without_job_project);
-    select * into verdict from lpm.judge(trusted.provider, rehearsal.claims, rehearsal.facts);
+    verdict := lpm.judge(trusted.provider, rehearsal.claims, rehearsal.facts);
     rehearsal.granted := verdict.granted;
     rehearsal.reason := verdict.reason;
     if not verdict.granted then

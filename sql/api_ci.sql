@@ -6,7 +6,8 @@ create type lpm.decided as (answer lpm_api.answer, policy_id uuid, expires_at ti
 
 -- The policies that could speak for these claims, with everything the decision needs to know beside them.
 -- Runs in the caller's rights, so row security binds it in lpm_api. `only_policy` narrows to one. Not a function
--- in SQL: those are planned anew at every call before PostgreSQL 18, which takes longer than all the rest.
+-- in SQL: those are planned anew at every call before PostgreSQL 18, which takes longer than all the rest. Every
+-- table and subselect in here, those of row security included, costs each pull locks and a walk over its plan.
 create function lpm.ci_facts(vault_id text, issuer text, subjects text[], subject_id text, environment text, pull boolean,
                              without_job_project boolean, only_policy uuid default null) returns text
 language plpgsql stable parallel safe
@@ -21,7 +22,7 @@ begin
                        'waiting_since', floor(extract(epoch from coalesce(n.waiting_since, p.created_at)))::bigint,
                        'pin', case when n.subject_id is not null then json_build_object('id', n.subject_id, 'owner_id', n.owner_id) end,
                        'escrow', v.escrow_kind,
-                       'escrow_key_loaded', case when v.ci_escrow_wrapping_key is null then exists (select from lpm.loaded_escrow_keys())
+                       'escrow_key_loaded', case when v.ci_escrow_wrapping_key is null then lpm.has_escrow_keys()
                                                  else lpm.has_escrow_key(split_part(v.ci_escrow_wrapping_key, '.', 2)) end,
                        'escrow_copy', v.ci_escrow_wrapping_key is not null,
                        'version', coalesce(v.version, 0), 'env_config', v.schema -> 'envConfig')
@@ -33,11 +34,8 @@ begin
               left join lpm.vault_sync v on v.vault_id = p.vault_id and (v.user_id = p.user_id or v.org_id = p.org_id)
              where p.vault_id = ci_facts.vault_id and p.issuer = ci_facts.issuer
                and (ci_facts.only_policy is null or p.id = ci_facts.only_policy)
-               and (p.subject = any (ci_facts.subjects)
-                    -- or the job's repository was called so when it was pinned
-                    or exists (select from lpm.oidc_subject_pin b
-                                where b.vault_id = p.vault_id and b.holder = coalesce(p.user_id, p.org_id) and b.issuer = p.issuer
-                                  and b.subject = p.subject and b.subject_id = ci_facts.subject_id))), '[]'))::text;
+               -- or the job's repository was called so when it was pinned
+               and (p.subject = any (ci_facts.subjects) or n.subject_id = ci_facts.subject_id)), '[]'))::text;
 end
 $$;
 
@@ -69,6 +67,26 @@ begin
 end
 $$;
 
+-- The verdict where the tables say no: the failure with this code, arguments as of `lpm.failure`.
+create function lpm.deny(policy uuid, code text, variadic arguments text[]) returns lpm.verdict
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    refusal lpm_api.answer := lpm.failure(deny.code, variadic deny.arguments);
+    verdict lpm.verdict;
+begin
+    verdict.reason := deny.code;
+    verdict.status := refusal.status;
+    verdict.body := refusal.body;
+    verdict.policy := deny.policy;
+    verdict.granted := false;
+    verdict.counted := false;
+    verdict.renamed := false;
+    return verdict;
+end
+$$;
+
 -- Decides, writes the audit row (or counts a stranger), and returns what to answer; the same code for one-step
 -- pull, exchange and ci-pull. `count_use`: the token is an OIDC token (a CI token has counted its own use).
 create function lpm.decide_request(action text, request_id uuid, address text, issuer text, claims bytea, vault_id text, environment text,
@@ -79,29 +97,27 @@ as $$
 declare
     decided lpm.decided;
     trusted record;
-    job record;
-    verdict record;
+    job lpm.job;
+    verdict lpm.verdict;
     grantee record;
     asked text := coalesce(decide_request.environment, 'default');
     known_vault boolean;
+    used_up boolean;
     first_use uuid;         -- of a token that is used up
 begin
     if decide_request.request_id is null or decide_request.vault_id is null then
         decided.answer := lpm.failure('bad_request', 'reason', 'request id and vault id are needed');
         return decided;
     end if;
-    select i.* into trusted from lpm.issuers i where i.issuer = decide_request.issuer;
+    -- these columns only: whether it is the default takes three more lookups
+    select i.provider, i.without_job_project, i.max_token_uses into trusted from lpm.issuers i where i.issuer = decide_request.issuer;
     if not found then
         decided.answer := lpm.failure('token_issuer', 'issuer', decide_request.issuer);
         return decided;
     end if;
-    select * into job from lpm.read_claims(trusted.provider, decide_request.issuer, decide_request.claims);
-    if (job.refusal).status is not null then
-        decided.answer := job.refusal;
-        return decided;
-    end if;
+    job := lpm.read_claims(trusted.provider, decide_request.issuer, decide_request.claims);
     if job.use_key is null then
-        decided.answer := lpm.failure('token_malformed', 'reason', 'the claims are missing');
+        decided.answer := coalesce(job.refusal, lpm.failure('token_malformed', 'reason', 'the claims are missing'));
         return decided;
     end if;
     -- The gateway has looked at its own clock; a token that is over by either is over, or one of the two that is
@@ -111,7 +127,7 @@ begin
         return decided;
     end if;
     known_vault := lpm.enter_vault(decide_request.vault_id, decide_request.owner);
-    select * into verdict from lpm.judge(trusted.provider, decide_request.claims,
+    verdict := lpm.judge(trusted.provider, decide_request.claims,
         lpm.ci_facts(decide_request.vault_id, decide_request.issuer, job.subjects, job.subject_id, asked, action = 'ci_pull',
                      trusted.without_job_project, only_policy));
     if verdict.counted then
@@ -128,13 +144,13 @@ begin
             insert into lpm.oidc_token_use as u (use_key, uses, expires_at, first_request_id)
             values (job.use_key, 1, job.expires_at + interval '2 hours', decide_request.request_id)
             on conflict on constraint oidc_token_use_pkey do update set uses = u.uses + 1 where u.uses < trusted.max_token_uses;
+            used_up := not found;
+        else
+            used_up := exists (select from lpm.oidc_token_use u where u.use_key = job.use_key and u.uses >= trusted.max_token_uses);
         end if;
-        if (verdict.status < 500 and not found)
-           or (verdict.status >= 500 and exists (select from lpm.oidc_token_use u where u.use_key = job.use_key and u.uses >= trusted.max_token_uses)) then
-            select 'replayed' as reason, f.status, f.body, verdict.policy, false as granted, null::text[] as environments,
-                   false as renamed, null::text as pin_id, null::text as pin_owner_id
-              into verdict
-              from lpm.failure('replayed', 'max_uses', case trusted.max_token_uses when 1 then 'once' else trusted.max_token_uses || ' times' end) f;
+        if used_up then
+            verdict := lpm.deny(verdict.policy, 'replayed', 'max_uses',
+                                case trusted.max_token_uses when 1 then 'once' else trusted.max_token_uses || ' times' end);
             select u.first_request_id into first_use from lpm.oidc_token_use u where u.use_key = job.use_key;
         end if;
     end if;
@@ -148,7 +164,7 @@ begin
            set subject_id = excluded.subject_id, owner_id = excluded.owner_id, pinned_at = excluded.pinned_at
          where n.subject_id is null or n.subject_id = excluded.subject_id and n.owner_id is null;
         if not found then
-            select * into verdict from lpm.judge(trusted.provider, decide_request.claims,
+            verdict := lpm.judge(trusted.provider, decide_request.claims,
                 lpm.ci_facts(decide_request.vault_id, decide_request.issuer, job.subjects, job.subject_id, asked, action = 'ci_pull',
                              trusted.without_job_project, only_policy));
         end if;
@@ -157,9 +173,7 @@ begin
     select p.user_id, p.org_id into grantee from lpm.oidc_policy p where p.id = verdict.policy;
     if verdict.granted and not found then
         -- revoked since it was judged: without it nobody knows whose row may be read
-        select f.status, f.body, 'no_policy' as reason, null::uuid as policy, false as granted, null::text[] as environments,
-               false as renamed, null::text as pin_id, null::text as pin_owner_id
-          into verdict from lpm.failure('no_policy', 'subject', job.subject, 'provider', trusted.provider) f;
+        verdict := lpm.deny(null, 'no_policy', 'subject', job.subject, 'provider', trusted.provider);
     end if;
     insert into lpm.audit_log (request_id, action, decision, reason, vault_id, owner_user_id, owner_org_id, provider, issuer, repository, branch,
                                workflow, event, run, sha, actor, environment, environments, policy_id, address, metadata)
@@ -171,14 +185,10 @@ begin
             trusted.provider, decide_request.issuer, job.repository, job.branch, job.workflow, job.event, job.run, job.sha, job.actor,
             lpm.presentable(asked), verdict.environments, verdict.policy, lpm.presentable(decide_request.address),
             json_strip_nulls(json_build_object('subjectId', job.subject_id, 'ownerId', job.owner_id, 'firstUse', first_use)));
-    decided.answer := row (verdict.status, verdict.body)::lpm_api.answer;
-    decided.policy_id := verdict.policy;
-    decided.expires_at := job.expires_at;
-    decided.name := job.token_name;
     if verdict.granted and action = 'ci_pull' then
         perform lpm.note_grant(pg_current_xact_id()::text::bigint);
     end if;
-    return decided;
+    return row (row (verdict.status, verdict.body)::lpm_api.answer, verdict.policy, job.expires_at, job.token_name)::lpm.decided;
 end
 $$;
 

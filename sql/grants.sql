@@ -76,13 +76,13 @@ grant execute on function
     lpm.enter_account, lpm.enter_org, lpm.enter_owner, lpm.role_rank, lpm.role_leads, lpm.end_invitations, lpm.end_membership, lpm.hold_members, lpm.join_org,
     lpm.own_invitations, lpm.decline_invitation, lpm.enter_vault, lpm.enter_ci_token, lpm.return_ci_token_use, lpm.enter_request, lpm.claim_vault, lpm.claim_blob,
     lpm.bring_escrow, lpm.keep_version, lpm.forget_versions, lpm.bring_back, lpm.refuse_role, lpm.role_problem, lpm.describe_member, lpm.has_other_owner,
-    lpm.refuse_session, lpm.audit, lpm.refuse, lpm.refuse_with, lpm.rfc3339, lpm.permits, lpm.forget_pins, lpm.ci_facts, lpm.count_stranger, lpm.decide_request,
+    lpm.refuse_session, lpm.audit, lpm.refuse, lpm.refuse_with, lpm.rfc3339, lpm.permits, lpm.forget_pins, lpm.ci_facts, lpm.count_stranger, lpm.deny, lpm.decide_request,
     lpm.rehearse, lpm.commit_is_replicated,
     lpm.failure, lpm.failure_code, lpm.presentable, lpm.scope_account, lpm.scope_orgs, lpm.scope_led_orgs, lpm.scope_vault, lpm.scope_vault_user,
-    lpm.scope_vault_org, lpm.check_push, lpm.check_share, lpm.check_public_key, lpm.parse_policy, lpm.describe_policy, lpm.read_claims, lpm.complete_claims, lpm.judge, lpm.explain_checks,
+    lpm.scope_vault_org, lpm.scope_has_account, lpm.scope_has_org, lpm.scope_owns, lpm.scope_leads, lpm.scope_opens, lpm.is_fellow, lpm.check_push, lpm.check_share, lpm.check_public_key, lpm.parse_policy, lpm.describe_policy, lpm.read_claims, lpm.complete_claims, lpm.judge, lpm.explain_checks,
     lpm.just_now, lpm.session_lives, lpm.are_hashes, lpm.close_session, lpm.issue_session_tokens, lpm.enter_login_code, lpm.enter_refresh_token,
     lpm.lock_account, lpm.find_pairing, lpm.pairing_status, lpm.enter_pairing, lpm.end_pairings,
-    lpm.accept_escrow, lpm.open_vault, lpm.claim_open, lpm.note_grant, lpm.flush_decision, lpm.loaded_escrow_keys, lpm.has_escrow_key
+    lpm.accept_escrow, lpm.open_vault, lpm.claim_open, lpm.note_grant, lpm.flush_decision, lpm.loaded_escrow_keys, lpm.has_escrow_key, lpm.has_escrow_keys
 to lpm_definer;
 grant execute on function lpm.digest, lpm.hmac, lpm.gen_random_bytes, lpm.commit_is_replicated to lpm_owner;
 
@@ -96,7 +96,8 @@ grant usage on schema lpm_dashboard to lpm_dashboard, lpm_auditor;
 grant select on lpm_dashboard.vaults, lpm_dashboard.policies, lpm_dashboard.audit, lpm_dashboard.strangers to lpm_dashboard;
 grant select on lpm_dashboard.audit to lpm_auditor;
 -- row security asks for the scope of whoever reads a view; there is none then
-grant execute on function lpm.scope_account, lpm.scope_orgs, lpm.scope_led_orgs, lpm.scope_vault, lpm.scope_vault_user, lpm.scope_vault_org
+grant execute on function lpm.scope_account, lpm.scope_orgs, lpm.scope_led_orgs, lpm.scope_vault, lpm.scope_vault_user, lpm.scope_vault_org,
+    lpm.scope_has_account, lpm.scope_has_org, lpm.scope_owns, lpm.scope_leads, lpm.scope_opens, lpm.is_fellow
 to lpm_dashboard, lpm_auditor;
 grant execute on function
     lpm.create_user, lpm.drop_user, lpm.create_token, lpm.revoke_tokens, lpm.list_sessions, lpm.end_sessions, lpm.set_plan, lpm.create_org, lpm.add_member, lpm.remove_member, lpm.set_sharing,

@@ -54,6 +54,6 @@ begin
     if current_setting('synchronous_standby_names') <> '' and not lpm.commit_is_replicated('0/0') then
         return lpm.failure('audit_not_durable');
     end if;
-    return row (200, json_build_object('status', 'ready', 'escrowKey', exists (select from lpm.loaded_escrow_keys()))::text);
+    return row (200, json_build_object('status', 'ready', 'escrowKey', lpm.has_escrow_keys())::text);
 end
 $$;

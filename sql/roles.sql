@@ -92,6 +92,39 @@ create schema if not exists lpm_dashboard;
 -- What every function of lpm_api returns: the HTTP status and the finished body.
 create type lpm_api.answer as (status int, body text);
 
+-- What `lpm.read_claims` and `lpm.judge` return. Types of their own and no sets: plpgsql assigns what such a function
+-- returns without an executor around it, and CI pulls come by here.
+create type lpm.job as (
+    refusal lpm_api.answer,     -- where the claims are not acceptable; all else is null then
+    subjects text[],
+    subject text,
+    subject_id text,
+    owner_id text,
+    use_key bytea,
+    expires_at timestamptz,
+    token_name text,
+    -- for the audit: cut and escaped
+    repository text,
+    branch text,
+    workflow text,
+    event text,
+    run text,
+    sha text,
+    actor text
+);
+create type lpm.verdict as (
+    reason text,
+    status int,
+    body text,
+    policy uuid,
+    granted boolean,
+    counted boolean,            -- a stranger, to be counted and not audited
+    environments text[],
+    renamed boolean,
+    pin_id text,
+    pin_owner_id text
+);
+
 -- pgcrypto lives where the DBA has it, maybe where nobody else may look; only these three wrappers name that
 -- schema, and they run as the installing superuser. Their bodies are bound when they are made (begin atomic):
 -- looked up by name at each call, whoever owns the database could put a function of their own in the place.

@@ -32,28 +32,6 @@ language sql immutable strict parallel safe
 set search_path = pg_catalog, pg_temp
 as $$ select $1 in ('owner', 'admin') $$;
 
--- Every request that writes or decides starts here. A standby or fenced primary refuses before it does anything;
--- so does a transaction that sees the tables as they once were, because a client could keep it to outlive every
--- revocation. The commit is as durable as the cluster promises whatever the session says. (A SET clause on the
--- function would be undone before the commit.)
-create function lpm.refuse_session() returns lpm_api.answer
-language plpgsql volatile parallel unsafe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if current_setting('transaction_read_only')::boolean then
-        return lpm.failure('read_only');
-    end if;
-    if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
-        return lpm.failure('isolation_level');
-    end if;
-    if current_setting('synchronous_commit') in ('off', 'local') then
-        perform set_config('synchronous_commit', 'on', true);
-    end if;
-    return null;
-end
-$$;
-
 -- Whether a moment was within the last 30 seconds; not of the future either, or a clock that is set back would prolong it.
 create function lpm.just_now(moment timestamptz) returns boolean
 language sql volatile parallel safe
@@ -265,7 +243,6 @@ as $$
 declare
     entry lpm.audit_log;
 begin
-    perform lpm.set_scope(null, null, null, null, null, null);
     select a.* into entry from lpm.audit_log a
      where a.request_id = enter_request.request_id and a.action = 'ci_pull' and a.decision = 'granted'
        -- also not of the future: a clock that is set back would prolong it
@@ -273,6 +250,7 @@ begin
        -- revoked since
        and exists (select from lpm.oidc_policy p where p.id = a.policy_id);
     if not found or pg_xact_status(entry.transaction_id) is distinct from 'committed' then
+        perform lpm.set_scope(null, null, null, null, null, null);
         return null;
     end if;
     perform lpm.set_scope(null, null, null, entry.vault_id, entry.owner_user_id, entry.owner_org_id);

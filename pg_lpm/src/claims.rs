@@ -1,10 +1,9 @@
 //! Claims: what the audit and the lookups need of them, read by the core's one strict parser.
 
-use crate::answer::{Answer, refusal};
+use crate::answer::{refusal, row};
 use crate::policy::stored_badly;
 use lpm_core::claims::{Claims, Provider, draft};
 use lpm_core::failure::{Code, Failure};
-use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
 /// The end of the year 9999, in seconds since 1970.
@@ -19,84 +18,45 @@ pub(crate) fn parse(provider: &str, issuer: &str, claims: &[u8]) -> Result<Claim
     Ok(claims)
 }
 
-/// Everything that deciding, counting and auditing need of a token's claims, as one row; `refusal` alone
-/// where the claims are not acceptable. Texts are cut and escaped for the audit.
+/// Everything that deciding, counting and auditing need of a token's claims; `refusal` alone where the claims
+/// are not acceptable. Texts are cut and escaped for the audit.
 #[pg_extern(immutable, strict, parallel_safe)]
-#[expect(clippy::type_complexity, reason = "the columns of one row")]
-fn read_claims(
-    provider: &str,
-    issuer: &str,
-    claims: &[u8],
-) -> TableIterator<
-    'static,
-    (
-        name!(refusal, Option<pgrx::composite_type!('static, "lpm_api.answer")>),
-        name!(subjects, Option<Vec<String>>),
-        name!(subject, Option<String>),
-        name!(subject_id, Option<String>),
-        name!(owner_id, Option<String>),
-        name!(use_key, Option<Vec<u8>>),
-        name!(expires_at, Option<TimestampWithTimeZone>),
-        name!(token_name, Option<String>),
-        name!(repository, Option<String>),
-        name!(branch, Option<String>),
-        name!(workflow, Option<String>),
-        name!(event, Option<String>),
-        name!(run, Option<String>),
-        name!(sha, Option<String>),
-        name!(actor, Option<String>),
-    ),
-> {
-    let row = match parse(provider, issuer, claims) {
-        Err(failure) => {
-            let refusal: Answer = refusal(&failure);
-            (
-                Some(refusal),
-                None,
-                None,
-                None,
-                None,
-                None,
-                None,
-                None,
-                None,
-                None,
-                None,
-                None,
-                None,
-                None,
-                None,
-            )
-        }
+fn read_claims(provider: &str, issuer: &str, claims: &[u8]) -> pgrx::composite_type!('static, "lpm.job") {
+    let audit = |text: Option<String>| text.map(|text| lpm_core::failure::presentable(&text));
+    let mut job = [None; 15];
+    match parse(provider, issuer, claims) {
+        Err(failure) => job[0] = refusal(&failure).into_datum(),
         Ok(claims) => {
-            let audit = |text: Option<String>| text.map(|text| lpm_core::failure::presentable(&text));
             let branch = audit(claims.branch_text());
             let name = format!(
                 "oidc:{provider}:{}:{}",
                 claims.subject_text(),
                 branch.as_deref().unwrap_or_default()
             );
-            (
+            // a person may type any number; PostgreSQL ends in the year 294276
+            let expires_at = to_timestamp(claims.expires_at.min(LAST_EXPIRY) as f64);
+            let repository = claims.subject_text().split_once(':').map(|(_, name)| name.to_owned());
+            job = [
                 None,
-                Some(claims.subjects()),
-                audit(Some(claims.subject_text())),
-                Some(claims.stable_id().to_owned()),
-                claims.owner_id().map(str::to_owned),
-                Some(claims.use_key().to_vec()),
-                // a person may type any number; PostgreSQL ends in the year 294276
-                Some(to_timestamp(claims.expires_at.min(LAST_EXPIRY) as f64)),
-                Some(name),
-                audit(claims.subject_text().split_once(':').map(|(_, name)| name.to_owned())),
-                branch,
-                audit(claims.workflow_text()),
-                audit(claims.event_text()),
-                audit(claims.run_text()),
-                audit(claims.sha_text()),
-                audit(claims.actor_text()),
-            )
+                claims.subjects().into_datum(),
+                audit(Some(claims.subject_text())).into_datum(),
+                claims.stable_id().into_datum(),
+                claims.owner_id().into_datum(),
+                claims.use_key().as_slice().into_datum(),
+                expires_at.into_datum(),
+                name.into_datum(),
+                audit(repository).into_datum(),
+                branch.into_datum(),
+                audit(claims.workflow_text()).into_datum(),
+                audit(claims.event_text()).into_datum(),
+                audit(claims.run_text()).into_datum(),
+                audit(claims.sha_text()).into_datum(),
+                audit(claims.actor_text()).into_datum(),
+            ];
         }
-    };
-    TableIterator::once(row)
+    }
+    // SAFETY: the type's attributes in their order.
+    unsafe { row(c"lpm", c"job", job) }
 }
 
 /// Claims that a person typed, completed from what is known: see [`draft`].

@@ -1,12 +1,13 @@
 //! The decision and its explanation.
 
+use crate::answer::row;
 use crate::policy::stored_badly;
 use lpm_core::claims::{Claims, Provider};
 use lpm_core::decision::{self, Facts};
 use lpm_core::failure::{Code, Failure};
-use pgrx::Uuid;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use pgrx::{IntoDatum, Uuid};
 
 fn inputs(provider: &str, claims: &[u8], facts: &str) -> Result<(Claims, Facts), Failure> {
     let claims = Claims::parse(Provider::parse(provider)?, claims).map_err(|problem| problem.failure())?;
@@ -21,66 +22,43 @@ fn to_uuid(id: uuid::Uuid) -> Uuid {
 
 /// Decides: claims against the policies in `facts`. `counted` marks a stranger (step 2 of the decision).
 #[pg_extern(immutable, strict, parallel_safe)]
-#[expect(clippy::type_complexity, reason = "the columns of one row")]
-fn judge(
-    provider: &str,
-    claims: &[u8],
-    facts: &str,
-) -> TableIterator<
-    'static,
-    (
-        name!(reason, Option<String>),
-        name!(status, i32),
-        name!(body, Option<String>),
-        name!(policy, Option<Uuid>),
-        name!(granted, bool),
-        name!(counted, bool),
-        name!(environments, Option<Vec<String>>),
-        name!(renamed, bool),
-        name!(pin_id, Option<String>),
-        name!(pin_owner_id, Option<String>),
-    ),
-> {
-    let denied = |failure: Failure, policy: Option<uuid::Uuid>, counted: bool| {
-        let reason = Some(failure.code.as_str().to_owned());
-        (
-            reason,
-            i32::from(failure.code.status()),
-            Some(failure.body()),
-            policy.map(to_uuid),
-            false,
-            counted,
-            None,
-            false,
-            None,
-            None,
-        )
+fn judge(provider: &str, claims: &[u8], facts: &str) -> pgrx::composite_type!('static, "lpm.verdict") {
+    let verdict = inputs(provider, claims, facts).map(|(claims, facts)| decision::decide(&claims, &facts));
+    let (policy, counted, outcome) = match verdict {
+        Err(failure) => (None, false, Err(failure)),
+        Ok(verdict) => (verdict.policy, verdict.counted, verdict.outcome),
     };
-    TableIterator::once(match inputs(provider, claims, facts) {
-        Err(failure) => denied(failure, None, false),
-        Ok((claims, facts)) => {
-            let verdict = decision::decide(&claims, &facts);
-            match verdict.outcome {
-                Err(failure) => denied(failure, verdict.policy, verdict.counted),
-                Ok(grant) => {
-                    let (pin_id, pin_owner_id) =
-                        grant.pin.map_or((None, None), |pin| (Some(pin.id), pin.owner_id));
-                    (
-                        None,
-                        200,
-                        None,
-                        Some(to_uuid(grant.policy)),
-                        true,
-                        false,
-                        Some(grant.environments),
-                        grant.renamed,
-                        pin_id,
-                        pin_owner_id,
-                    )
-                }
-            }
+    let values = match outcome {
+        Err(failure) => [
+            failure.code.as_str().into_datum(),
+            i32::from(failure.code.status()).into_datum(),
+            failure.body().into_datum(),
+            policy.map(to_uuid).into_datum(),
+            false.into_datum(),
+            counted.into_datum(),
+            None,
+            false.into_datum(),
+            None,
+            None,
+        ],
+        Ok(grant) => {
+            let (pin_id, pin_owner_id) = grant.pin.map_or((None, None), |pin| (Some(pin.id), pin.owner_id));
+            [
+                None,
+                200.into_datum(),
+                None,
+                to_uuid(grant.policy).into_datum(),
+                true.into_datum(),
+                false.into_datum(),
+                grant.environments.into_datum(),
+                grant.renamed.into_datum(),
+                pin_id.into_datum(),
+                pin_owner_id.into_datum(),
+            ]
         }
-    })
+    };
+    // SAFETY: the type's attributes in their order.
+    unsafe { row(c"lpm", c"verdict", values) }
 }
 
 /// Every check of every policy, run on even where one has failed.

@@ -103,6 +103,12 @@ fn has_escrow_key(id: Option<&str>) -> bool {
     id.is_some_and(|id| find(id).is_some())
 }
 
+/// Whether any key is loaded.
+#[pg_extern(volatile, parallel_unsafe)]
+fn has_escrow_keys() -> bool {
+    !keys().is_empty()
+}
+
 /// How the escrow keys were last read: for `lpm.health`.
 #[pg_extern(volatile, parallel_unsafe)]
 fn escrow_key_source() -> TableIterator<

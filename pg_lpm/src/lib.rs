@@ -17,6 +17,7 @@ mod opened;
 mod orgs;
 mod policy;
 mod scope;
+mod session;
 mod settings;
 mod source;
 mod worker;
@@ -37,12 +38,17 @@ extension_sql_file!(
         scope::scope_led_orgs,
         scope::scope_vault,
         scope::scope_vault_user,
-        scope::scope_vault_org
+        scope::scope_vault_org,
+        scope::scope_has_account,
+        scope::scope_has_org,
+        scope::scope_owns,
+        scope::scope_leads,
+        scope::scope_opens
     ]
 );
 extension_sql_file!(
     "../../sql/issuers.sql",
-    requires = ["tables", answer::failure, keyring::loaded_escrow_keys]
+    requires = ["tables", answer::failure, keyring::has_escrow_keys]
 );
 extension_sql_file!("../../sql/api_vaults.sql", requires = ["scope"]);
 extension_sql_file!("../../sql/api_orgs.sql", requires = ["api_vaults"]);

@@ -105,3 +105,47 @@ pub(crate) fn scope_vault_user() -> Option<Uuid> {
 pub(crate) fn scope_vault_org() -> Option<Uuid> {
     read(|scope| scope.vault_org, None)
 }
+
+// What row security asks of each row: one call for a rule, because all of them are part of every plan.
+
+/// Is this the account in scope, or the one that owns the vault id in scope?
+#[pg_extern(stable, parallel_restricted)]
+fn scope_has_account(id: Option<Uuid>) -> bool {
+    id.is_some() && read(|scope| id == scope.account || id == scope.vault_user, false)
+}
+
+/// Is the account in scope a member of this org, or does the org own the vault id in scope?
+#[pg_extern(stable, parallel_restricted)]
+fn scope_has_org(id: Option<Uuid>) -> bool {
+    id.is_some_and(|id| read(|scope| scope.orgs.contains(&id) || scope.vault_org == Some(id), false))
+}
+
+/// Does a row of this account or org belong to the account in scope, or to one of its orgs?
+#[pg_extern(stable, parallel_restricted)]
+fn scope_owns(user_id: Option<Uuid>, org_id: Option<Uuid>) -> bool {
+    read(|scope| is_one(user_id, scope.account) || org_id.is_some_and(|id| scope.orgs.contains(&id)), false)
+}
+
+/// Does a row of this account or org belong to the account in scope, or to an org in which it is owner or admin?
+#[pg_extern(stable, parallel_restricted)]
+fn scope_leads(user_id: Option<Uuid>, org_id: Option<Uuid>) -> bool {
+    read(
+        |scope| is_one(user_id, scope.account) || org_id.is_some_and(|id| scope.led_orgs.contains(&id)),
+        false,
+    )
+}
+
+/// Is it a row of the vault in scope, and of an account or org that owns its id?
+#[pg_extern(stable, parallel_restricted)]
+fn scope_opens(vault_id: Option<&str>, user_id: Option<Uuid>, org_id: Option<Uuid>) -> bool {
+    let opens = |scope: &Scope| {
+        vault_id.is_some_and(|id| scope.vault.as_deref() == Some(id))
+            && (is_one(user_id, scope.vault_user) || is_one(org_id, scope.vault_org))
+    };
+    read(opens, false)
+}
+
+/// The same, and there at all.
+fn is_one(id: Option<Uuid>, other: Option<Uuid>) -> bool {
+    id.is_some() && id == other
+}

@@ -7,6 +7,7 @@ use lpm_tests::bench::report::{Report, median};
 use lpm_tests::bench::tokens::Bodies;
 use lpm_tests::bench::world::World;
 use lpm_tests::bench::wrk::{self, Job, Outcome};
+use lpm_tests::{cluster, gateway};
 use std::time::Duration;
 
 /// As many as the floor has.
@@ -25,6 +26,9 @@ pub(crate) struct Plan {
     /// How many vaults there are
     #[arg(long, default_value_t = 10_000)]
     vaults: usize,
+    /// An argument for the gateway, such as --gateway=--pool-size=4; may be repeated
+    #[arg(long, allow_hyphen_values = true)]
+    gateway: Vec<String>,
 }
 
 /// What one slice found, per second.
@@ -37,7 +41,8 @@ pub(crate) struct Slice {
 impl Plan {
     pub(crate) async fn measure(&self) -> Result<Report> {
         eprintln!("making {} vaults", self.vaults);
-        let world = World::new(self.vaults).await?;
+        let arguments = |options| self.gateway.iter().cloned().fold(options, gateway::Options::argument);
+        let world = World::with(self.vaults, cluster::Options::default(), arguments).await?;
         let floor = Floor::new(world.cluster(), world.database()).await?;
         let mut runner = Runner::new(&world, Duration::from_secs(self.seconds));
         // fills caches and plans, and tells how many tokens a slice takes
