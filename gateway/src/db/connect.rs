@@ -1,5 +1,6 @@
 //! The pool and its TLS.
 
+use super::hosts::{self, EachHost};
 use crate::config::Settings;
 use crate::config::database::{Database, Tls};
 use anyhow::Context;
@@ -45,16 +46,13 @@ pub(super) fn pool(settings: &Settings) -> anyhow::Result<(Pool, Canceller)> {
     // `Fast` sends nothing between two requests; no statement of ours leaves session state behind.
     let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let tls = connector(database)?;
-    let manager = match tls.clone() {
-        None => Manager::from_config(config, NoTls, recycle),
-        Some(connector) => Manager::from_config(config, connector, recycle),
-    };
+    let manager = Manager::from_connect(config, EachHost::new(tls.clone()), recycle);
     let pool = Pool::builder(manager)
         .max_size(settings.pool_size)
         .runtime(Runtime::Tokio1)
         // nobody waits: the queue has given as many turns as there are connections
         .wait_timeout(Some(Duration::ZERO))
-        .create_timeout(connect_limit(&database.config))
+        .create_timeout(hosts::limit(&database.config))
         .recycle_timeout(Some(settings.pool_wait))
         .build()
         .context("the connection pool cannot be made")?;
@@ -79,13 +77,6 @@ pub(super) fn with_keepalives(mut config: Config) -> Config {
     );
     config.options(options.trim_end());
     config
-}
-
-/// How long connecting may take as a whole: `connect_timeout` is the time of one host for TCP alone, and each host may
-/// take it up before the one that serves.
-pub(super) fn connect_limit(config: &Config) -> Option<Duration> {
-    let hosts = config.get_hosts().len().max(config.get_hostaddrs().len());
-    config.get_connect_timeout().map(|timeout| *timeout * u32::try_from(hosts + 1).unwrap_or(u32::MAX))
 }
 
 /// OpenSSL verifies certificate and name unless told otherwise, which is `sslmode=verify-full`.

@@ -2,8 +2,9 @@
 //!
 //! On a connection of its own, and a direct one: a pooler in transaction mode hands notifications to nobody.
 
-use super::connect::{connect_limit, connector, with_keepalives};
+use super::connect::{connector, with_keepalives};
 use super::error::causes;
+use super::hosts;
 use crate::config::database::Database;
 use postgres_openssl::MakeTlsConnector;
 use std::future::{pending, poll_fn};
@@ -58,7 +59,7 @@ impl Listener {
     /// Listens until the connection ends.
     pub(crate) async fn hear(&self, bell: &watch::Sender<bool>) -> Result<(), HearError> {
         // as a whole: `connect_timeout` is for TCP alone
-        let limit = connect_limit(&self.config).unwrap_or(Duration::MAX);
+        let limit = hosts::limit(&self.config).unwrap_or(Duration::MAX);
         match &self.tls {
             None => {
                 let (client, connection) = timeout(limit, self.config.connect(NoTls)).await??;

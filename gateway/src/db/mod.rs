@@ -34,6 +34,7 @@ mod ci;
 mod connect;
 mod error;
 mod escrow;
+mod hosts;
 mod lease;
 mod listen;
 mod members;

@@ -4,6 +4,7 @@ use crate::site::{HASTY, Site, eventually};
 use anyhow::{Context, Result};
 use lpm_tests::cluster::{self, Cluster};
 use lpm_tests::gateway;
+use lpm_tests::process::{Signal, children, freeze, signal};
 
 /// A primary with a synchronous standby, and a gateway that knows both, the standby first where it is `passed`.
 async fn pair(passed: bool) -> Result<(Site, Cluster)> {
@@ -62,5 +63,30 @@ async fn a_standby_that_is_named_first_is_passed_over_until_it_is_promoted() -> 
     load.goes_well(10).await.context("the standby was promoted")?;
     let survivor = standby.database(site.escrowed.database.name());
     println!("promoted: {}", site.answers(load).await?.audited(&survivor).await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_stands_still_is_passed_over_once_another_is_promoted() -> Result<()> {
+    let (site, standby) = pair(false).await?;
+    let load = site.load();
+    load.goes_well(5).await?;
+    let first = site.cluster.postmaster()?;
+    let mut family = vec![first];
+    family.extend(children(first)?);
+    for process in &family {
+        // one that has ended meanwhile stands still as well
+        let _ = freeze(*process);
+    }
+    load.is_refused(5).await.context("nobody answers")?;
+    standby.promote()?;
+    load.goes_well(10).await.context("another is primary")?;
+    let survivor = standby.database(site.escrowed.database.name());
+    println!("stood still: {}", site.answers(load).await?.audited(&survivor).await?);
+    // fenced before it can serve anybody again
+    signal(first, Signal::KILL)?;
+    for process in &family[1..] {
+        let _ = signal(*process, Signal::KILL);
+    }
     Ok(())
 }
