@@ -59,14 +59,6 @@ impl DbError {
             .any(|stale| error.code() == Some(stale))
     }
 
-    /// Does the server know other names of statements than this connection? Then a pooler stands in between.
-    fn wants_unnamed(&self) -> bool {
-        let DbError::Statement(error) = self else { return false };
-        [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT]
-            .iter()
-            .any(|name| error.code() == Some(name))
-    }
-
     /// Did the connection end without a word from the server?
     pub(crate) fn lost_connection(&self) -> bool {
         let DbError::Statement(error) = self else { return false };
@@ -99,11 +91,6 @@ impl DbError {
     /// Says it in the log, once, where the request ends.
     pub(crate) fn report(&self) {
         match self.failure().code {
-            _ if self.wants_unnamed() => error!(
-                error = %self,
-                "The database does not know its statements by their names: behind PgBouncer before 1.21 set \
-                 --database-unnamed-statements (LPM_GATEWAY_DATABASE_UNNAMED_STATEMENTS=true)"
-            ),
             Code::Internal => error!(error = %self, "A statement failed; the database's log has its text"),
             // the line of each request has the code: under overload one is enough
             Code::Busy => {}
@@ -152,6 +139,15 @@ pub(super) fn causes(error: &tokio_postgres::Error) -> String {
 /// SQLSTATE, or the kind of failure: messages of the server may quote what a statement was given.
 fn describe(error: &tokio_postgres::Error) -> String {
     match error.code() {
+        Some(code)
+            if [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT].contains(code) =>
+        {
+            format!(
+                "SQLSTATE {}, the server knows other names of statements than this connection: behind PgBouncer before 1.21 set \
+                 --database-unnamed-statements (LPM_GATEWAY_DATABASE_UNNAMED_STATEMENTS=true)",
+                code.code()
+            )
+        }
         Some(code) => format!("SQLSTATE {}", code.code()),
         None => error.to_string(),
     }
