@@ -19,6 +19,7 @@ const RETRY_SOON: &str = "1";
 const RETRY_LATER: &str = "60";
 
 /// A status and a finished JSON body, opaque to the gateway.
+#[derive(Clone)]
 pub(crate) struct Answer {
     pub status: u16,
     body: String,

@@ -42,6 +42,7 @@ mod orgs;
 mod pairing;
 mod policies;
 mod queue;
+mod ready;
 mod sessions;
 mod statement;
 mod vaults;
@@ -60,19 +61,20 @@ use crate::reply::Answer;
 use deadpool_postgres::Object;
 use lease::Leases;
 use queue::Queue;
+use ready::Readiness;
 use statement::{Naming, Prepared};
 use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 const ISSUERS: &str = call!("issuers", "");
-const READY: &str = call!("ready", "");
 
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// The pool, and one method for each function of `lpm_api`.
 pub(crate) struct Db {
     leases: Leases,
+    readiness: Readiness,
     naming: Naming,
 }
 
@@ -84,7 +86,8 @@ impl Db {
         let patience = settings.statement_timeout + Duration::from_secs(2);
         let queue = Queue::new(settings.pool_size, settings.pool_queue, settings.pool_wait);
         let naming = if settings.unnamed_statements { Naming::Unnamed } else { Naming::Named };
-        Ok(Self { leases: Leases::new(pool, queue, canceller, patience), naming })
+        let leases = Leases::new(pool, queue, canceller, patience);
+        Ok(Self { leases, naming, readiness: Readiness::default() })
     }
 
     /// A place for a request that is going to ask something; without one, it is refused before it costs more.
@@ -101,11 +104,6 @@ impl Db {
     pub(crate) async fn issuers(&self) -> Result<Answer, DbError> {
         // one after the other, and needed by those who have a place
         self.call_with(None, ISSUERS, &[]).await
-    }
-
-    /// Is the database there, writable, and has it an escrow key?
-    pub(crate) async fn ready(&self) -> Result<Answer, DbError> {
-        self.call(READY, &[]).await
     }
 
     /// One statement, one transaction. One that its connection has outlived is sent once more, on another.

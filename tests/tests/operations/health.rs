@@ -7,7 +7,9 @@ use lpm_tests::escrowed::Escrowed;
 use lpm_tests::gateway::{self, Gateway};
 use lpm_tests::process::{Signal, eventually};
 use lpm_tests::raw_http::RawHttp;
+use reqwest::Method;
 use serde_json::json;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 async fn ready(gateway: &Gateway) -> Result<(u16, String)> {
@@ -52,6 +54,25 @@ async fn without_an_escrow_key_no_ci_job_is_sent_here_and_developers_are_told_th
     cluster.set("pg_lpm.escrow_key_file", &cluster.escrow_key_file().to_string_lossy())?;
     cluster.reload()?;
     eventually("the key is loaded", async || Ok(ready(&gateway).await? == (200, String::new()))).await
+}
+
+/// Anybody may ask, so asking must not take the connections of those who pull.
+#[tokio::test]
+async fn however_many_ask_whether_it_is_ready_one_connection_is_enough() -> Result<()> {
+    let world = World::with(|options| options.argument("--pool-size=8")).await?;
+    let mut asked = JoinSet::new();
+    for number in 0..200 {
+        let path = if number % 2 == 0 { "/readyz" } else { "/api/registry/health" };
+        let request = world.gateway.request(Method::GET, path);
+        asked.spawn(async move { Ok::<_, reqwest::Error>(request.send().await?.status()) });
+    }
+    while let Some(status) = asked.join_next().await {
+        assert_eq!(status??, 200);
+    }
+    // and one more for the issuers, which are read now and then
+    let size = world.scrape().await?.value("pool_size");
+    ensure!((1.0..=2.0).contains(&size), "{size} connections");
+    Ok(())
 }
 
 #[tokio::test]
