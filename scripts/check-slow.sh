@@ -31,6 +31,8 @@ stage_leaks-17() { scripts/slow/leaks-17.sh; }
 stage_scale() { scripts/bench.sh scale; }
 # A million pulls, and what is held in memory.
 stage_soak() { scripts/bench.sh soak; }
+# Three times what can be served, from 2,000 connections.
+stage_overload() { scripts/slow/overload.sh; }
 
-[ $# -gt 0 ] || set -- strangers kills leaks-17 fuzz mutants scale soak
+[ $# -gt 0 ] || set -- strangers kills leaks-17 fuzz mutants scale soak overload
 run_stages 'make check-slow' build "$@"

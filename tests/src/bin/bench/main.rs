@@ -2,6 +2,8 @@
 //!
 //! The terminal gets a table, standard output JSON lines; docs/PERFORMANCE.md says what the figures mean.
 
+mod generate;
+mod overload;
 mod pulls;
 mod scale;
 mod soak;
@@ -11,6 +13,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use lpm_tests::bench::report::Report;
 use std::process::ExitCode;
+use tokio::runtime::Runtime;
 
 /// Measures `pg_lpm`: `make bench`, `make bench-quick`, `make check-scale`, `make check-soak`.
 #[derive(Parser)]
@@ -26,18 +29,25 @@ enum Command {
     Pulls(pulls::Plan),
     /// Pulls beside the floor, in a database that is small at first and then large
     Scale(scale::Plan),
+    /// Several times what can be served: what is left of it, and how fast the rest is refused
+    Overload(overload::Plan),
+    /// Sends pulls, for `overload`: a process of its own, so that it has a core of its own
+    #[command(hide = true)]
+    Generate(generate::Plan),
     /// A million pulls, and what gateway and backends hold in memory
     Soak(soak::Plan),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(Args::parse().command).await {
-        Ok(report) => {
-            eprint!("\n{}", report.table());
-            print!("{}", report.json_lines());
-            ExitCode::SUCCESS
-        }
+fn main() -> ExitCode {
+    let done = match Args::parse().command {
+        Command::Pulls(plan) => report(plan.measure()),
+        Command::Scale(plan) => report(plan.measure()),
+        Command::Overload(plan) => report(plan.measure()),
+        Command::Generate(plan) => plan.run(),
+        Command::Soak(plan) => report(plan.measure()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("lpm-bench: {error:#}");
             ExitCode::FAILURE
@@ -45,10 +55,9 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> Result<Report> {
-    match command {
-        Command::Pulls(plan) => plan.measure().await,
-        Command::Scale(plan) => plan.measure().await,
-        Command::Soak(plan) => plan.measure().await,
-    }
+fn report(measured: impl Future<Output = Result<Report>>) -> Result<()> {
+    let report = Runtime::new()?.block_on(measured)?;
+    eprint!("\n{}", report.table());
+    print!("{}", report.json_lines());
+    Ok(())
 }
