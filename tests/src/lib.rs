@@ -11,7 +11,7 @@
 //! * [`leaks`] searches for secrets in what all of them leave behind.
 //! * [`load`] keeps pulling while a test breaks something: [`network`] is a cable that can be cut, [`clock`] one
 //!   that can be set.
-//! * [`bench`] measures, beside what PostgreSQL can do at best.
+//! * [`mod@bench`] measures, beside what PostgreSQL can do at best.
 //! * [`signin`] signs in as a browser and a command line do.
 //! * [`stack`] puts them together: one cluster and one issuer per test binary, one database and one
 //!   gateway per test.
