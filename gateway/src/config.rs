@@ -1,6 +1,6 @@
 //! What the gateway is told: flags, environment variables and a file, checked and turned into [`Settings`].
 //!
-//! [`Args`] is what was said, and the only list of settings: the file's keys are the flags' names ([`file`]).
+//! [`Args`] is what was said, and the only list of settings: the file's keys are the flags' names ([`mod@file`]).
 //! [`Settings`] is what the program needs. Everything that can be wrong is found
 //! here, before anything listens, and every error names the setting and the fix.
 
