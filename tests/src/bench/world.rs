@@ -188,6 +188,6 @@ mod tests {
     #[test]
     fn a_vault_has_about_four_kibibytes() {
         let size = payload(3).len();
-        assert!((3900..4400).contains(&size), "{size}");
+        assert!((3_600..4_400).contains(&size), "{size}");
     }
 }
