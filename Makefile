@@ -24,7 +24,7 @@ check-mutants check-fuzz check-kills check-leaks-17 check-strangers check-scale 
 
 bench: ## pulls per second and their latency, beside what PostgreSQL commits at best; a table and JSON lines
 	@scripts/bench.sh pulls
-	@cargo bench --locked --package lpm-core
+	@cargo bench --locked --package lpm-core --bench core
 
 bench-quick: ## the same in under a minute, once everything is built
 	@scripts/bench.sh pulls --slices 2 --seconds 2 --vaults 1000

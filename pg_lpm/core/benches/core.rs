@@ -1,4 +1,4 @@
-//! What the core's steps cost, each beside the least that it could cost: `cargo bench -p lpm-core`.
+//! What the core's steps cost, each beside the least that it could cost: `cargo bench -p lpm-core --bench core`.
 //!
 //! * `token`: a signed token, verified; the floor is the signature alone.
 //! * `policy`: a decision among 1, 100 and 10,000 policies of the vault's subject, of which the last grants.
