@@ -1,11 +1,4 @@
 -- One-step pulls for wrk: a request per line of the thread's file. With a rate, each thread keeps to its share of it.
-local threads = 0
-
-function setup(thread)
-    thread:set("number", threads)
-    threads = threads + 1
-end
-
 function init(args)
     local headers = { ["Content-Type"] = "application/json" }
     requests, sent, exhausted = {}, 0, 0

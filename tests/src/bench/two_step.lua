@@ -1,11 +1,4 @@
 -- Two-step pulls for wrk, one connection a thread: exchange, pull with the token that came back, and so on.
-local threads = 0
-
-function setup(thread)
-    thread:set("number", threads)
-    threads = threads + 1
-end
-
 function init(args)
     bodies, sent, exhausted = {}, 0, 0
     for line in io.lines(args[1] .. "." .. number) do

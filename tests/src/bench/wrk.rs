@@ -76,7 +76,7 @@ pub fn run(url: &str, job: Job, bodies: &Bodies, connections: usize, time: Durat
         Job::OneStep | Job::OneStepAt(_) => include_str!("pull.lua"),
     };
     let path = bodies.base().with_added_extension("lua");
-    fs::write(&path, format!("{script}{}", include_str!("done.lua")))?;
+    fs::write(&path, format!("{script}{}", include_str!("every.lua")))?;
     let mut wrk = Command::new("wrk");
     wrk.arg(format!("--threads={threads}"))
         .arg(format!("--connections={connections}"))

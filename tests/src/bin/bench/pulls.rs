@@ -15,14 +15,28 @@ const CLIENTS: usize = 16;
 /// How much faster than the slice before a slice may be before its tokens run out.
 const ROOM: f64 = 1.6;
 
+/// Floor and product take turns.
 #[derive(clap::Args)]
-pub(crate) struct Plan {
+pub(crate) struct Turns {
     /// How often floor and product take turns
     #[arg(long, default_value_t = 7)]
-    slices: usize,
+    pub slices: usize,
     /// Seconds of each turn
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+}
+
+impl Turns {
+    /// How long one of them is.
+    pub(crate) fn time(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    turns: Turns,
     /// How many vaults there are
     #[arg(long, default_value_t = 10_000)]
     vaults: usize,
@@ -44,11 +58,11 @@ impl Plan {
         let arguments = |options| self.gateway.iter().cloned().fold(options, gateway::Options::argument);
         let world = World::with(self.vaults, cluster::Options::default(), arguments).await?;
         let floor = Floor::new(world.cluster(), world.database()).await?;
-        let mut runner = Runner::new(&world, Duration::from_secs(self.seconds));
+        let mut runner = Runner::new(&world, self.turns.time());
         // fills caches and plans, and tells how many tokens a slice takes
         runner.slice(&floor)?;
         let mut slices = Vec::new();
-        for number in 1..=self.slices {
+        for number in 1..=self.turns.slices {
             let slice = runner.slice(&floor)?;
             eprintln!(
                 "slice {number}: floor {:.0}, one step {:.0} ({:.3}), two steps {:.0} ({:.3})",
@@ -62,7 +76,8 @@ impl Plan {
         }
         let figure = |of: fn(&Slice) -> f64| median(slices.iter().map(of).collect());
         let one_step = figure(|slice| slice.one_step);
-        let half = runner.pull(Job::OneStepAt(one_step / 2.0), one_step / 2.0 * 1.2, self.slices as u64)?;
+        let half =
+            runner.pull(Job::OneStepAt(one_step / 2.0), one_step / 2.0 * 1.2, self.turns.slices as u64)?;
         let mut report = Report::default();
         report.add("floor_commits_per_s", figure(|slice| slice.floor), "1/s");
         report.add("pull_one_step_per_s", one_step, "1/s");

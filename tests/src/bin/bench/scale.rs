@@ -1,11 +1,10 @@
 //! The same pulls in a small database and in a large one: a million vaults, ten million audit rows.
 
-use crate::pulls::Runner;
+use crate::pulls::{Runner, Turns};
 use anyhow::Result;
 use lpm_tests::bench::floor::Floor;
 use lpm_tests::bench::report::{Report, median};
 use lpm_tests::bench::world::{World, settle};
-use std::time::Duration;
 
 /// Vaults that are pulled, before and after.
 const PULLED: usize = 10_000;
@@ -36,12 +35,9 @@ const AUDIT: &str = "insert into lpm.audit_log (request_id, transaction_id, crea
 
 #[derive(clap::Args)]
 pub(crate) struct Plan {
-    /// How often floor and product take turns, before and after
-    #[arg(long, default_value_t = 7)]
-    slices: usize,
-    /// Seconds of each turn
-    #[arg(long, default_value_t = 5)]
-    seconds: u64,
+    /// Before and after.
+    #[command(flatten)]
+    turns: Turns,
     /// How many vaults there are after
     #[arg(long, default_value_t = 1_000_000)]
     vaults: usize,
@@ -71,10 +67,10 @@ impl Plan {
     }
 
     fn ratio(&self, world: &World, floor: &Floor) -> Result<f64> {
-        let mut runner = Runner::new(world, Duration::from_secs(self.seconds));
+        let mut runner = Runner::new(world, self.turns.time());
         runner.slice(floor)?;
         let mut ratios = Vec::new();
-        for _ in 0..self.slices {
+        for _ in 0..self.turns.slices {
             let slice = runner.slice(floor)?;
             eprintln!("floor {:.0}, one step {:.0}", slice.floor, slice.one_step);
             ratios.push(slice.one_step / slice.floor);

@@ -1,15 +1,15 @@
 
--- What wrk measured, as one line of JSON.
-local started = {}
-local setup_one = setup
+-- What all scripts share: the threads count from 0, and what wrk measured leaves as one line of JSON.
+local threads = {}
+
 function setup(thread)
-    setup_one(thread)
-    started[#started + 1] = thread
+    thread:set("number", #threads)
+    threads[#threads + 1] = thread
 end
 
 function done(summary, latency, requests)
     local exhausted = 0
-    for _, thread in ipairs(started) do
+    for _, thread in ipairs(threads) do
         exhausted = exhausted + (thread:get("exhausted") or 0)
     end
     local e = summary.errors
