@@ -21,6 +21,8 @@ use crate::handlers::{Gateway, Outcome};
 use crate::openapi::SERVED;
 use crate::page::Page;
 use crate::reply::{self, nothing_at, respond, wrong_method};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use std::convert::Infallible;
 use std::future::{self, Future};
 use std::sync::Arc;
@@ -92,12 +94,19 @@ fn with(
     any().map(move || Arc::clone(&gateway))
 }
 
-async fn answer(route: &'static str, outcome: impl Future<Output = Outcome>) -> Response {
-    respond(route, outcome.await)
+/// On the heap, here and below: each of the filters around it moves what it waits for, and a handler is large.
+fn answer(
+    route: &'static str,
+    outcome: impl Future<Output = Outcome> + Send + 'static,
+) -> BoxFuture<'static, Response> {
+    async move { respond(route, outcome.await) }.boxed()
 }
 
-async fn page(route: &'static str, page: impl Future<Output = Page>) -> Response {
-    reply::page(route, page.await)
+fn page(
+    route: &'static str,
+    page: impl Future<Output = Page> + Send + 'static,
+) -> BoxFuture<'static, Response> {
+    async move { reply::page(route, page.await) }.boxed()
 }
 
 #[cfg(test)]
