@@ -14,7 +14,7 @@ function done(summary, latency, requests)
     end
     local e = summary.errors
     io.write(string.format(
-        '\nlpm-bench {"requests":%d,"microseconds":%d,"refused":%d,"broken":%d,"p50":%d,"p99":%d,"exhausted":%d}\n',
-        summary.requests, summary.duration, e.status, e.connect + e.read + e.write + e.timeout,
-        latency:percentile(50), latency:percentile(99), exhausted))
+        '\nlpm-bench {"requests":%d,"microseconds":%d,"refused":%d,"broken":%d,"late":%d,"p50":%d,"p99":%d,"longest":%d,"exhausted":%d}\n',
+        summary.requests, summary.duration, e.status, e.connect + e.read + e.write, e.timeout,
+        latency:percentile(50), latency:percentile(99), latency.max, exhausted))
 end

@@ -9,6 +9,9 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
+/// Longer than a disk stalls, and a pull that takes longer has hung.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What wrk does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Job {
@@ -42,8 +45,11 @@ pub struct Outcome {
     pub refused: u64,
     /// Connections and requests that failed.
     pub broken: u64,
+    /// Requests that took longer than [`PATIENCE`].
+    pub late: u64,
     p50: f64,
     p99: f64,
+    longest: f64,
     exhausted: u64,
 }
 
@@ -65,6 +71,12 @@ impl Outcome {
     pub fn p99_ms(&self) -> f64 {
         self.p99 / 1e3
     }
+
+    /// All were.
+    #[must_use]
+    pub fn longest_ms(&self) -> f64 {
+        self.longest / 1e3
+    }
 }
 
 /// Sends `bodies` over so many connections.
@@ -81,6 +93,7 @@ pub fn run(url: &str, job: Job, bodies: &Bodies, connections: usize, time: Durat
     wrk.arg(format!("--threads={threads}"))
         .arg(format!("--connections={connections}"))
         .arg(format!("--duration={}s", time.as_secs().max(1)))
+        .arg(format!("--timeout={}s", PATIENCE.as_secs()))
         .arg("--script")
         .arg(&path)
         .args([url, "--"])

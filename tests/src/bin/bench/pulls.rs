@@ -115,11 +115,11 @@ impl<'w> Runner<'w> {
         Ok(Slice { floor: commits, one_step, two_step })
     }
 
-    /// One turn of pulls alone; how many there were.
-    pub(crate) fn keep_pulling(&mut self) -> Result<u64> {
+    /// One turn of pulls alone.
+    pub(crate) fn keep_pulling(&mut self) -> Result<Outcome> {
         let outcome = self.pull(Job::OneStep, self.one, 1)?;
         self.one = outcome.requests_per_second() * ROOM;
-        Ok(outcome.requests)
+        Ok(outcome)
     }
 
     /// Mints tokens for so many pulls per second, and sends them.
@@ -128,7 +128,7 @@ impl<'w> Runner<'w> {
         let count = (rate * time.as_secs_f64()).ceil() as usize;
         let bodies = Bodies::mint(self.world, "pulls", job.threads(CLIENTS), count)?;
         let outcome = wrk::run(self.world.gateway().url(), job, &bodies, CLIENTS, time)?;
-        ensure!(outcome.refused == 0 && outcome.broken == 0, "not every pull succeeded: {outcome:?}");
+        ensure!(outcome.refused == 0 && outcome.broken == 0 && outcome.late == 0, "not every pull succeeded: {outcome:?}");
         Ok(outcome)
     }
 }

@@ -31,11 +31,13 @@ impl Plan {
     pub(crate) async fn measure(&self) -> Result<Report> {
         let world = World::new(self.vaults).await?;
         let mut runner = Runner::new(&world, Duration::from_secs(15));
-        let (mut pulls, mut early) = (0, None);
+        let (mut pulls, mut early, mut longest) = (0, None, 0_f64);
         while pulls < self.pulls {
-            pulls += runner.keep_pulling()?;
+            let turn = runner.keep_pulling()?;
+            pulls += turn.requests;
+            longest = longest.max(turn.longest_ms());
             let held = held(&world).await?;
-            eprintln!("{pulls} pulls: {held:?}");
+            eprintln!("{pulls} pulls: {held:?}, the longest took {:.0} ms", turn.longest_ms());
             if early.is_none() && pulls >= self.first {
                 early = Some((pulls, held));
             }
@@ -43,6 +45,7 @@ impl Plan {
         let late = held(&world).await?;
         let mut report = Report::default();
         report.add("soak_pulls", pulls as f64, "");
+        report.add("soak_longest_ms", longest, "ms");
         if let Some((_, early)) = early {
             report.add("soak_gateway_early_mib", early.gateway, "MiB");
             report.add("soak_gateway_late_mib", late.gateway, "MiB");
