@@ -109,7 +109,7 @@ async fn run_file(shared: &Shared, name: &str, examples: &[Example], count: &mut
 }
 
 /// A reader's machine, with what `make up` would have given it.
-fn machine(stack: &Stack) -> Result<Machine> {
+pub(crate) fn machine(stack: &Stack) -> Result<Machine> {
     let machine = stack.machine(&stack.seed.alice)?;
     let (programs, postgres) = (binaries::directory()?, stack.cluster.bin_dir());
     let path = std::env::var("PATH").unwrap_or_default();

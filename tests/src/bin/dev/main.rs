@@ -1,16 +1,19 @@
-//! `lpm-dev`: the development stack, the demonstration, and the runner of the documentation's examples.
+//! `lpm-dev`: the development stack, the demonstration, the runner of the documentation's examples, and of a command
+//! beside a stack.
 
 mod console;
 mod demo;
 mod docs;
 mod examples;
+mod run;
 mod stack;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The development stack of `pg_lpm`: `make up`, `make down`, `make demo`, and the examples of the documentation.
+/// The development stack of `pg_lpm`: `make up`, `make down`, `make demo`, the examples of the documentation, and
+/// commands beside a stack.
 #[derive(Parser)]
 #[command(name = "lpm-dev", version)]
 struct Args {
@@ -43,6 +46,12 @@ enum Command {
         #[arg(long, default_value = "")]
         only: String,
     },
+    /// Run a command beside a stack of its own, with what `up` writes to `env` in its environment
+    Run {
+        /// The command and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -52,6 +61,7 @@ async fn main() -> ExitCode {
         Command::Down { directory } => stack::down(&directory).map(|()| true),
         Command::Demo => demo::play().await,
         Command::Docs { root, only } => docs::run(&root, &only).await,
+        Command::Run { command } => run::run(&command).await,
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
