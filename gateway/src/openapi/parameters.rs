@@ -11,7 +11,7 @@ use utoipa::IntoParams;
 #[into_params(parameter_in = Path)]
 pub(crate) struct VaultPath {
     /// The vault's id: any text of 1 to 256 bytes, percent-encoded.
-    #[param(min_length = 1, max_length = 256)]
+    #[param(min_length = 1, max_length = 256, example = "web")]
     vault: String,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct PolicyPath {
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(crate) struct VaultQuery {
     /// The vault's id: any text of 1 to 256 bytes.
-    #[param(min_length = 1, max_length = 256)]
+    #[param(min_length = 1, max_length = 256, example = "web")]
     vault_id: String,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct VaultQuery {
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(crate) struct OptionalVaultQuery {
     /// The vault's id: any text of 1 to 256 bytes.
-    #[param(min_length = 1, max_length = 256)]
+    #[param(min_length = 1, max_length = 256, example = "web")]
     vault_id: Option<String>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct OptionalVaultQuery {
 #[into_params(parameter_in = Query)]
 pub(crate) struct OrgQuery {
     /// The slug of the org whose vault it is; absent: the caller's own.
-    #[param(min_length = 1, max_length = 256)]
+    #[param(min_length = 1, max_length = 256, example = "acme")]
     org: Option<String>,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct OrgQuery {
 #[into_params(parameter_in = Query)]
 pub(crate) struct EnvironmentQuery {
     /// The environment, an alias or not; absent means `default`.
-    #[param(max_length = 256)]
+    #[param(max_length = 256, example = "production")]
     env: Option<String>,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct CursorQuery {
 #[into_params(parameter_in = Path)]
 pub(crate) struct OrgPath {
     /// The org's slug.
-    #[param(min_length = 1, max_length = 256)]
+    #[param(min_length = 1, max_length = 256, example = "acme")]
     org: String,
 }
 
@@ -83,7 +83,7 @@ pub(crate) struct OrgPath {
 #[into_params(parameter_in = Path)]
 pub(crate) struct HandlePath {
     /// The account's handle.
-    #[param(min_length = 1, max_length = 256)]
+    #[param(min_length = 1, max_length = 256, example = "bob")]
     handle: String,
 }
 
@@ -101,7 +101,7 @@ pub(crate) struct SessionPath {
 #[into_params(parameter_in = Path)]
 pub(crate) struct CodePath {
     /// Six characters, as the browser shows them.
-    #[param(min_length = 1, max_length = 256)]
+    #[param(pattern = "^[0-9A-Za-z]{6}$", example = "K7WQ2M")]
     code: String,
 }
 

@@ -13,7 +13,7 @@ pub struct ExchangeRequest {
     /// The compact JWT.
     pub oidc_token: String,
     /// The vault.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, example = "web"))]
     pub vault_id: String,
     /// The environment; null means `default`.
     #[serde(default)]
@@ -52,7 +52,7 @@ pub struct CiPullReply {
 #[serde(rename_all = "camelCase")]
 pub struct ExplainRequest {
     /// The vault.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, example = "web"))]
     pub vault_id: String,
     /// The environment; null means `default`.
     #[serde(default)]
@@ -63,6 +63,6 @@ pub struct ExplainRequest {
     pub oidc_token: Option<String>,
     /// A JSON object of claims, where there is no token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>, example = json!({"repository": "acme/web"})))]
     pub claims: Option<Box<RawValue>>,
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 #[serde(rename_all = "camelCase")]
 pub struct EscrowRequest {
     /// The vault.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, example = "web"))]
     pub vault_id: String,
     /// The machine's wrapping key, 64 hex digits (published client): sealed by the gateway at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,7 +33,7 @@ pub struct EscrowRequest {
     pub legacy_clients: Option<bool>,
     /// The org whose vault it is; absent: the caller's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, example = "acme"))]
     pub org: Option<String>,
 }
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 #[serde(rename_all = "camelCase")]
 pub struct PublicKeyBody {
     /// X25519, base64 of 32 bytes; returned as it came.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{43}=$"))]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"))]
     pub public_key: String,
 }
 
@@ -21,7 +21,7 @@ pub struct PublicKeyBody {
 #[serde(rename_all = "camelCase")]
 pub struct PublicKeyReply {
     /// Null where the account has none.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{43}=$"))]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"))]
     pub public_key: Option<String>,
 }
 
@@ -39,7 +39,7 @@ pub struct MemberKey {
     #[cfg_attr(feature = "openapi", schema(pattern = "^(owner|admin|maintainer|developer)$"))]
     pub role: String,
     /// As it was registered.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{43}=$"))]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"))]
     pub public_key: Option<String>,
     /// Whether there is one.
     pub has_public_key: bool,
@@ -55,7 +55,7 @@ pub struct WrappedKey {
     /// `b64(ephemeral key):b64(iv):b64(wrapped AES key ‖ tag)`, 126 characters.
     #[cfg_attr(
         feature = "openapi",
-        schema(pattern = "^[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{64}$")
+        schema(pattern = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=:[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{64}$")
     )]
     pub wrapped_key: String,
 }
@@ -66,7 +66,12 @@ pub struct WrappedKey {
 #[serde(rename_all = "camelCase")]
 pub struct ShareRequest {
     /// `b64(iv):b64(ciphertext ‖ tag)`.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{22,}={0,2}$"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            pattern = "^[A-Za-z0-9+/]{16}:([A-Za-z0-9+/]{4}){5,}([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/]{4})$"
+        )
+    )]
     pub encrypted_blob: String,
     /// The complete set of recipients: it replaces the stored one.
     pub wrapped_keys: Vec<WrappedKey>,
@@ -97,13 +102,18 @@ pub struct OrgPullReply {
     /// The vault.
     pub vault_id: String,
     /// As it was shared, byte for byte.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{22,}={0,2}$"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            pattern = "^[A-Za-z0-9+/]{16}:([A-Za-z0-9+/]{4}){5,}([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/]{4})$"
+        )
+    )]
     pub encrypted_blob: String,
     /// The caller's own copy; absent where the last share was not for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
-        schema(pattern = "^[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{64}$")
+        schema(pattern = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=:[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{64}$")
     )]
     pub wrapped_key: Option<String>,
     /// The version of both.
@@ -191,6 +201,7 @@ pub struct OrgSettings {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct InviteRequest {
     /// Whom. The answer does not tell whether there is such an account.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, example = "dave"))]
     pub handle: String,
     /// The role that they will have; nobody invites above their own.
     #[cfg_attr(feature = "openapi", schema(pattern = "^(owner|admin|maintainer|developer)$"))]

@@ -8,7 +8,13 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct StartPairingRequest {
     /// P-256, SEC1 uncompressed, base64 of 65 bytes.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{87}=$"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            pattern = "^B[A-P][A-Za-z0-9+/]{84}[AEIMQUYcgkosw048]=$",
+            example = "BB4XJQD1pQr+yDucp7rjC794zlpJQAgUV9LgulYRBcCF7cR91i2tr3MIvsCXl+NzAO7/HfqeNNU0cg9eUEinY9g="
+        )
+    )]
     pub browser_public_key: String,
     /// What the browser calls itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,7 +44,7 @@ pub struct PairingReply {
     pub status: String,
     /// While `pending`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{87}=$"))]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^B[A-P][A-Za-z0-9+/]{84}[AEIMQUYcgkosw048]=$"))]
     pub browser_public_key: Option<String>,
     /// While `pending`: what the browser calls itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,7 +60,13 @@ pub struct ApprovePairingRequest {
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{64}$"))]
     pub encrypted_wrapping_key: String,
     /// P-256, SEC1 uncompressed, base64 of 65 bytes.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{87}=$"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            pattern = "^B[A-P][A-Za-z0-9+/]{84}[AEIMQUYcgkosw048]=$",
+            example = "BEi1j8e94o+hID2WJrwB/WrB4w/ACUUrv8oMxYmSxi1uiPn6cHzRjD2upygLZJmS5KL8/KRiz2+E2V34sApCZTY="
+        )
+    )]
     pub ephemeral_public_key: String,
 }
 
@@ -72,6 +84,6 @@ pub struct ConsumePairingReply {
     pub encrypted_wrapping_key: Option<String>,
     /// With `approved`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{87}=$"))]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^B[A-P][A-Za-z0-9+/]{84}[AEIMQUYcgkosw048]=$"))]
     pub ephemeral_public_key: Option<String>,
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreatePolicyRequest {
     /// The vault.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, example = "web"))]
     pub vault_id: String,
     /// Whose claims the job's token carries.
     pub provider: Provider,
@@ -22,7 +22,7 @@ pub struct CreatePolicyRequest {
     #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 512))]
     pub issuer: Option<String>,
     /// `repo:owner/repo` (GitHub), `project:id`, `project:group/project` or `repo:group/project` (GitLab).
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 512))]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 512, example = "repo:acme/web"))]
     pub subject: String,
     /// Branches by their short names, with `*` and `**`; none means every branch, or no branch where tags are named.
     #[cfg_attr(feature = "openapi", schema(max_items = 100))]
@@ -229,9 +229,10 @@ pub struct RevokePolicyReply {
 #[serde(rename_all = "camelCase")]
 pub struct RepinRequest {
     /// The vault.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, example = "web"))]
     pub vault_id: String,
     /// The subject as policies name it.
+    #[cfg_attr(feature = "openapi", schema(example = "repo:acme/web"))]
     pub subject: String,
 }
 

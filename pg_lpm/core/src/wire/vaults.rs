@@ -11,7 +11,12 @@ use uuid::Uuid;
 #[serde(rename_all = "camelCase")]
 pub struct PushRequest {
     /// `b64(iv):b64(ciphertext ‖ tag)`.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{22,}={0,2}$"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            pattern = "^[A-Za-z0-9+/]{16}:([A-Za-z0-9+/]{4}){5,}([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/]{4})$"
+        )
+    )]
     pub encrypted_blob: String,
     /// `b64(iv):b64(wrapped AES key ‖ tag)`.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{64}$"))]
@@ -57,7 +62,12 @@ pub struct PullReply {
     /// The vault.
     pub vault_id: String,
     /// As it was pushed, byte for byte.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{22,}={0,2}$"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            pattern = "^[A-Za-z0-9+/]{16}:([A-Za-z0-9+/]{4}){5,}([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/]{4})$"
+        )
+    )]
     pub encrypted_blob: String,
     /// As it was pushed, byte for byte.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{64}$"))]
@@ -135,7 +145,7 @@ pub struct RestoreRequest {
     pub expected_version: Option<i32>,
     /// The org whose vault it is; absent: the caller's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, example = "acme"))]
     pub org: Option<String>,
 }
 
