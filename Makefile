@@ -4,7 +4,7 @@
 
 export PG_CONFIG PREFIX
 
-.PHONY: help demo check check-slow check-mutants check-fuzz check-kills check-leaks-17 check-strangers check-scale check-soak check-overload bench bench-quick up down install extension deps
+.PHONY: help demo check check-slow check-mutants check-fuzz check-kills check-leaks-17 check-strangers check-schemathesis check-scale check-soak check-overload bench bench-quick up down install extension deps
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
@@ -16,10 +16,10 @@ demo: deps ## play the main job, from an empty cluster to a .env in CI, and ever
 check: ## format, lints, docs, every test, the documentation's examples; .ci/run calls it
 	@scripts/check.sh
 
-check-slow: ## the long proofs, hours in all: check-mutants, -fuzz, -kills, -leaks-17, -strangers, -scale, -soak, -overload
+check-slow: ## the long proofs, hours in all: check-mutants, -fuzz, -kills, -leaks-17, -strangers, -schemathesis, -scale, -soak, -overload
 	@scripts/check-slow.sh
 
-check-mutants check-fuzz check-kills check-leaks-17 check-strangers check-scale check-soak check-overload:
+check-mutants check-fuzz check-kills check-leaks-17 check-strangers check-schemathesis check-scale check-soak check-overload:
 	@scripts/check-slow.sh $(@:check-%=%)
 
 bench: ## pulls per second and their latency, beside what PostgreSQL commits at best; a table and JSON lines

@@ -21,6 +21,8 @@ stage_build() {
 stage_mutants() { scripts/slow/mutants.sh; }
 # Ten minutes of random input for each parser and decision.
 stage_fuzz() { scripts/slow/fuzz.sh; }
+# Twenty thousand requests that the document describes, or just does not.
+stage_schemathesis() { scripts/schemathesis.sh 20000 random; }
 # A thousand kills of backend, server and gateway under running pulls.
 stage_kills() { ignored_tests faults a_thousand_kills; }
 # A million attempts of repositories that no policy names.
@@ -34,5 +36,5 @@ stage_soak() { scripts/bench.sh soak; }
 # Three times what can be served, from 2,000 connections.
 stage_overload() { scripts/slow/overload.sh; }
 
-[ $# -gt 0 ] || set -- strangers kills leaks-17 fuzz mutants scale soak overload
+[ $# -gt 0 ] || set -- strangers schemathesis kills leaks-17 fuzz mutants scale soak overload
 run_stages 'make check-slow' build "$@"

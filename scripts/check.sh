@@ -27,6 +27,7 @@ stage_unit() {
 stage_extension() { scripts/build.sh; }
 # The programs that the tests run were built by the stage before.
 stage_end-to-end() { LPM_BIN_DIR=$(target)/debug cargo test --locked --test '*'; }
+stage_schemathesis() { scripts/schemathesis.sh 300; }
 # The unit as it stands, but for the place of its program. `verify` only warns of what it does not know, so it may not say anything.
 stage_systemd() {
     local unit said
@@ -39,5 +40,5 @@ stage_systemd() {
 stage_examples() { scripts/dev.sh docs; }
 stage_demo() { scripts/dev.sh demo; }
 
-[ $# -gt 0 ] || set -- deps fmt clippy doc deny machete unit extension end-to-end systemd examples demo
+[ $# -gt 0 ] || set -- deps fmt clippy doc deny machete unit extension end-to-end schemathesis systemd examples demo
 run_stages 'make check' "$@"

@@ -17,9 +17,10 @@ purpose=${1:-build}
 
 # System packages. `curl` and `jq` are what the documentation's examples use.
 packages=(build-essential clang libclang-dev pkg-config libssl-dev ca-certificates curl jq)
-# the tests lay cables that they cut, set clocks, keep secrets in a keychain, and pool connections; systemd judges its unit
+# the tests lay cables that they cut, set clocks, keep secrets in a keychain, and pool connections; systemd judges its unit;
+# schemathesis is Python
 case $purpose in
-    check | slow) packages+=(iproute2 faketime dbus-daemon gnome-keyring pgbouncer systemd) ;;
+    check | slow) packages+=(iproute2 faketime dbus-daemon gnome-keyring pgbouncer systemd python3-venv) ;;
     bench) packages+=(wrk) ;;
 esac
 find_pg_config
