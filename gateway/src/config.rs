@@ -110,12 +110,12 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Database", env = "LPM_GATEWAY_DATABASE_UNNAMED_STATEMENTS")]
     database_unnamed_statements: bool,
 
-    /// Most connections to the database
+    /// Most connections to the database; about four for each of its cores
     #[arg(
         long,
         help_heading = "Database",
         env = "LPM_GATEWAY_POOL_SIZE",
-        default_value_t = 16,
+        default_value_t = 8,
         value_name = "N"
     )]
     pool_size: u16,

@@ -4,6 +4,7 @@
 //! many connections and whatever comes back; and how soon it is over when it is over.
 
 use crate::generate::{Outcome, Way};
+use crate::pulls::Gateway;
 use anyhow::{Context, Result, ensure};
 use lpm_tests::bench::report::Report;
 use lpm_tests::bench::tokens::Bodies;
@@ -34,12 +35,14 @@ pub(crate) struct Plan {
     /// How many vaults there are
     #[arg(long, default_value_t = 2_000)]
     vaults: usize,
+    #[command(flatten)]
+    gateway: Gateway,
 }
 
 impl Plan {
     pub(crate) async fn measure(&self) -> Result<Report> {
         eprintln!("making {} vaults", self.vaults);
-        let world = World::new(self.vaults).await?;
+        let world = self.gateway.world(self.vaults).await?;
         let gateway = world.gateway().pid();
         let ten = Duration::from_secs(10);
         // the first fills caches and plans

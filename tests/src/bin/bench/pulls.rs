@@ -33,6 +33,22 @@ impl Turns {
     }
 }
 
+/// How the gateway is started.
+#[derive(clap::Args)]
+pub(crate) struct Gateway {
+    /// An argument for the gateway, such as --gateway=--pool-size=4; may be repeated
+    #[arg(long = "gateway", allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+impl Gateway {
+    /// So many vaults behind it.
+    pub(crate) async fn world(&self, vaults: usize) -> Result<World> {
+        let arguments = |options| self.arguments.iter().cloned().fold(options, gateway::Options::argument);
+        World::with(vaults, cluster::Options::default(), arguments).await
+    }
+}
+
 #[derive(clap::Args)]
 pub(crate) struct Plan {
     #[command(flatten)]
@@ -40,9 +56,8 @@ pub(crate) struct Plan {
     /// How many vaults there are
     #[arg(long, default_value_t = 10_000)]
     vaults: usize,
-    /// An argument for the gateway, such as --gateway=--pool-size=4; may be repeated
-    #[arg(long, allow_hyphen_values = true)]
-    gateway: Vec<String>,
+    #[command(flatten)]
+    gateway: Gateway,
 }
 
 /// What one slice found, per second.
@@ -55,8 +70,7 @@ pub(crate) struct Slice {
 impl Plan {
     pub(crate) async fn measure(&self) -> Result<Report> {
         eprintln!("making {} vaults", self.vaults);
-        let arguments = |options| self.gateway.iter().cloned().fold(options, gateway::Options::argument);
-        let world = World::with(self.vaults, cluster::Options::default(), arguments).await?;
+        let world = self.gateway.world(self.vaults).await?;
         let floor = Floor::new(world.cluster(), world.database()).await?;
         let mut runner = Runner::new(&world, self.turns.time());
         // fills caches and plans, and tells how many tokens a slice takes
@@ -128,7 +142,10 @@ impl<'w> Runner<'w> {
         let count = (rate * time.as_secs_f64()).ceil() as usize;
         let bodies = Bodies::mint(self.world, "pulls", job.threads(CLIENTS), count)?;
         let outcome = wrk::run(self.world.gateway().url(), job, &bodies, CLIENTS, time)?;
-        ensure!(outcome.refused == 0 && outcome.broken == 0 && outcome.late == 0, "not every pull succeeded: {outcome:?}");
+        ensure!(
+            outcome.refused == 0 && outcome.broken == 0 && outcome.late == 0,
+            "not every pull succeeded: {outcome:?}"
+        );
         Ok(outcome)
     }
 }
