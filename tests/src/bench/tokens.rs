@@ -13,7 +13,6 @@ use std::thread;
 pub struct Bodies {
     base: PathBuf,
     files: usize,
-    each: usize,
 }
 
 impl Bodies {
@@ -35,7 +34,7 @@ impl Bodies {
                 .collect();
             handles.into_iter().try_for_each(|handle| handle.join().expect("minting does not panic"))
         })?;
-        Ok(Self { base, files, each })
+        Ok(Self { base, files })
     }
 
     /// The path without the number.
@@ -48,12 +47,6 @@ impl Bodies {
     #[must_use]
     pub fn files(&self) -> usize {
         self.files
-    }
-
-    /// How many there are in each.
-    #[must_use]
-    pub fn each(&self) -> usize {
-        self.each
     }
 }
 

@@ -50,7 +50,8 @@ pub struct Outcome {
     p50: f64,
     p99: f64,
     longest: f64,
-    exhausted: u64,
+    /// Threads that had sent all of theirs before the time was over.
+    pub exhausted: u64,
 }
 
 impl Outcome {
@@ -105,8 +106,5 @@ pub fn run(url: &str, job: Job, bodies: &Bodies, connections: usize, time: Durat
     }
     let output = stdout_of(&mut wrk).context("wrk is Debian's package `wrk`")?;
     let line = output.lines().find_map(|line| line.strip_prefix("lpm-bench "));
-    let outcome: Outcome =
-        serde_json::from_str(line.with_context(|| format!("wrk says nothing of ours:\n{output}"))?)?;
-    ensure!(outcome.exhausted == 0, "{} tokens a thread were too few: {outcome:?}", bodies.each());
-    Ok(outcome)
+    Ok(serde_json::from_str(line.with_context(|| format!("wrk says nothing of ours:\n{output}"))?)?)
 }

@@ -129,15 +129,22 @@ impl<'w> Runner<'w> {
         Ok(Slice { floor: commits, one_step, two_step })
     }
 
-    /// One turn of pulls alone.
+    /// One turn of pulls alone, which may end early: minting takes longer than pulling.
     pub(crate) fn keep_pulling(&mut self) -> Result<Outcome> {
-        let outcome = self.pull(Job::OneStep, self.one, 1)?;
-        self.one = outcome.requests_per_second() * ROOM;
+        let outcome = self.send(Job::OneStep, self.one, 1)?;
+        self.one = outcome.requests_per_second() * 1.1;
+        Ok(outcome)
+    }
+
+    /// Mints more tokens than are needed, and sends as many as there is time for.
+    fn pull(&self, job: Job, rate: f64, times: u64) -> Result<Outcome> {
+        let outcome = self.send(job, rate, times)?;
+        ensure!(outcome.exhausted == 0, "the tokens were too few: {outcome:?}");
         Ok(outcome)
     }
 
     /// Mints tokens for so many pulls per second, and sends them.
-    fn pull(&self, job: Job, rate: f64, times: u64) -> Result<Outcome> {
+    fn send(&self, job: Job, rate: f64, times: u64) -> Result<Outcome> {
         let time = self.time * u32::try_from(times)?;
         let count = (rate * time.as_secs_f64()).ceil() as usize;
         let bodies = Bodies::mint(self.world, "pulls", job.threads(CLIENTS), count)?;
