@@ -14,8 +14,10 @@ use std::time::Duration;
 const CLIENTS: usize = 16;
 /// How much faster than the slice before a slice may be before its tokens run out.
 const ROOM: f64 = 1.6;
+/// The same where that only ends the turn.
+const LITTLE_ROOM: f64 = 1.1;
 
-/// Floor and product take turns.
+/// How often, and for how long, floor and product take turns.
 #[derive(clap::Args)]
 pub(crate) struct Turns {
     /// How often floor and product take turns
@@ -132,7 +134,7 @@ impl<'w> Runner<'w> {
     /// One turn of pulls alone, which may end early: minting takes longer than pulling.
     pub(crate) fn keep_pulling(&mut self) -> Result<Outcome> {
         let outcome = self.send(Job::OneStep, self.one, 1)?;
-        self.one = outcome.requests_per_second() * 1.1;
+        self.one = outcome.requests_per_second() * LITTLE_ROOM;
         Ok(outcome)
     }
 
