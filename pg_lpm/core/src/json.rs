@@ -83,6 +83,24 @@ impl Value {
     }
 }
 
+impl From<Value> for serde_json::Value {
+    /// The way to `serde_json::Value` for what others wrote. Its own reading takes an object whose first name is
+    /// `$serde_json::private::RawValue` for the JSON in that member's text, as soon as any crate of a program turns
+    /// on the feature `raw_value`.
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => value.into(),
+            Value::Number(number) => Self::Number(number),
+            Value::String(text) => text.into(),
+            Value::Array(items) => items.into_iter().map(Self::from).collect(),
+            Value::Object(members) => {
+                members.into_iter().map(|(name, value)| (name, Self::from(value))).collect()
+            }
+        }
+    }
+}
+
 /// How large a document may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -136,6 +136,14 @@ async fn an_alias_reaches_nothing_that_its_policies_do_not_permit_and_shadows_no
             403,
             denied,
         ),
+        (
+            "named like a mark that `serde_json` keeps for itself",
+            json!({"$serde_json::private::RawValue": "production"}),
+            json!(["production"]),
+            "prod",
+            403,
+            denied,
+        ),
     ] {
         let vault_id = vault(&world, PAYLOAD, &aliases, &allowed).await?;
         let met = world.job().environment(asked).pull(&world.client, &vault_id).await?;

@@ -6,6 +6,7 @@ use crate::input::Bytes;
 use crate::policy::requested;
 use lpm_core::claims::{Claims, Provider};
 use lpm_core::decision::{Candidate, Facts, Pin, Plan};
+use lpm_core::json::{Limits, parse};
 use lpm_core::policy::Policy;
 use serde_json::{Map, Value, json};
 
@@ -279,6 +280,7 @@ fn candidate(n: usize, policy: Policy, row: &Map<String, Value>) -> Candidate {
         if row.get("version").and_then(Value::as_i64).unwrap_or_default() > 0 { 1 } else { 0 };
     candidate.waiting_since = row.get("waiting_since").and_then(Value::as_i64).unwrap_or_default();
     candidate.owner = text("owner").unwrap_or_default().to_owned();
-    candidate.env_config = row.get("env_config").cloned();
+    candidate.env_config =
+        row.get("env_config").and_then(|config| parse(config.to_string().as_bytes(), &Limits::BODY).ok());
     candidate
 }

@@ -9,6 +9,7 @@ use lpm_core::claims::{Claims, Provider};
 use lpm_core::decision::{Candidate, Facts, Pin, Plan, decide, explain};
 use lpm_core::envelope::escrow::EscrowKind;
 use lpm_core::failure::Code;
+use lpm_core::json::{self, Limits};
 use lpm_core::policy::Policy;
 use uuid::Uuid;
 
@@ -29,7 +30,7 @@ pub fn decision(data: &[u8]) {
         let Some(policy) = policy else { continue };
         let on = |switch: u8| switches.contains(&if n == 0 { switch } else { switch.to_ascii_uppercase() });
         let mut candidate = ready(n, policy);
-        candidate.env_config = serde_json::from_slice(config).ok();
+        candidate.env_config = json::parse(config, &Limits::BODY).ok();
         if on(b'i') {
             let (id, owner) = pin.split_once(' ').map_or((pin, None), |(id, owner)| (id, Some(owner)));
             candidate.pin = Some(Pin { id: id.to_owned(), owner_id: owner.map(str::to_owned) });

@@ -8,7 +8,7 @@ use super::{Provider, github, gitlab};
 use crate::failure::{Code, Failure};
 use crate::json::{self, Limits};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// What a draft is completed from.
 #[derive(Debug, Default, Deserialize)]
@@ -83,10 +83,13 @@ const REGISTERED: &[&str] = &["iss", "sub", "aud", "jti", "iat", "exp", "nbf"];
 /// `bad_request` when it is no object, or says too little to tell whose claims they are.
 pub fn complete(typed: &[u8], known: &Known) -> Result<Draft, Failure> {
     let bad = |reason: &str| Failure::new(Code::BadRequest).with("reason", reason);
-    json::parse(typed, &Limits::CLAIMS).map_err(|problem| bad(&format!("the JSON of `claims` {problem}")))?;
-    let mut claims: Map<String, Value> = serde_json::from_slice(typed).map_err(|_| {
-        bad(r#"`claims` must be a JSON object, such as {"repository": "acme/web", "ref": "refs/heads/main"}"#)
-    })?;
+    let typed = json::parse(typed, &Limits::CLAIMS)
+        .map_err(|problem| bad(&format!("the JSON of `claims` {problem}")))?;
+    let Value::Object(mut claims) = typed.into() else {
+        return Err(bad(
+            r#"`claims` must be a JSON object, such as {"repository": "acme/web", "ref": "refs/heads/main"}"#,
+        ));
+    };
     let provider = if claims.contains_key("project_path") || claims.contains_key("project_id") {
         Provider::GitLab
     } else if claims.contains_key("repository") {

@@ -1,8 +1,10 @@
 //! What the decision needs to know beside the claims, as SQL hands it over.
 
 use crate::envelope::escrow::EscrowKind;
+use crate::json::{self, Limits};
 use crate::policy::Policy;
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 /// Everything that is known when a request is decided. JSON keys are the names of the fields.
@@ -53,9 +55,9 @@ pub struct Candidate {
     /// The row's version; 0 until the first push.
     pub version: i32,
     /// `envConfig` of the pushed `lpm.json`: `{"alias": {"canonical": "name"}}`. A client wrote it, so it
-    /// may be anything.
-    #[serde(default)]
-    pub env_config: Option<serde_json::Value>,
+    /// may be anything; what is not strict JSON counts as none.
+    #[serde(default, deserialize_with = "strict")]
+    pub env_config: Option<json::Value>,
 }
 
 /// The ids behind a subject's name.
@@ -99,6 +101,13 @@ fn escrow_kind<'de, D: Deserializer<'de>>(json: D) -> Result<Option<EscrowKind>,
             kind => Ok(kind),
         },
     }
+}
+
+/// As the strict parser reads it, and only then: `serde_json::Value` takes some objects for something else, and what
+/// it refuses would spoil all other facts.
+fn strict<'de, D: Deserializer<'de>>(json: D) -> Result<Option<json::Value>, D::Error> {
+    let text = Option::<Box<RawValue>>::deserialize(json)?;
+    Ok(text.and_then(|text| json::parse(text.get().as_bytes(), &Limits::BODY).ok()))
 }
 
 /// SQL answers null where there is nothing to ask about.

@@ -53,7 +53,8 @@ pub(crate) fn facts_of(candidates: Vec<Value>) -> Value {
 }
 
 pub(crate) fn facts(json: Value) -> Facts {
-    serde_json::from_value(json).unwrap()
+    // as text, the way SQL hands it over
+    serde_json::from_str(&json.to_string()).unwrap()
 }
 
 /// What is decided about one policy, after checking that `explain` says the same.

@@ -114,6 +114,10 @@ fn environments_are_exact_and_aliases_lead_to_the_canonical_name() {
         json!({ "prod": { "canonical": 7 } }),
         json!({ "prod": { "canonical": "" } }),
         json!({ "prod": null }),
+        // what `serde_json` would read as the JSON in the text, or not at all
+        json!({ "$serde_json::private::RawValue": r#"{"prod":{"canonical":"production"}}"# }),
+        json!({ "$serde_json::private::RawValue": "no JSON" }),
+        json!({ "prod": { "$serde_json::private::RawValue": r#"{"canonical":"production"}"# } }),
     ] {
         assert_eq!(asked("prod", json!(["production"]), one("env_config", odd.clone())), refused, "{odd}");
     }
