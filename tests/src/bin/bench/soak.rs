@@ -60,7 +60,9 @@ async fn held(world: &World) -> Result<Held> {
     let client = world.database().connect().await?;
     let backends = client
         .query(
-            "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+            // without autovacuum's workers, which hold what their own work takes
+            "select pid from pg_stat_activity
+              where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()",
             &[],
         )
         .await?;
