@@ -25,8 +25,17 @@ stage_unit() {
     cargo test --locked --doc
 }
 stage_extension() { scripts/build.sh; }
-# The programs that the tests run were built by the stage before.
-stage_end-to-end() { LPM_BIN_DIR=$(target)/debug cargo test --locked --test '*'; }
+# The programs that the tests run were built by the stage before. Two binaries at a time, because most of them wait for
+# servers, and the longest first; after a failure no more are started.
+stage_end-to-end() {
+    local -x LPM_BIN_DIR
+    LPM_BIN_DIR=$(target)/debug
+    cargo test --locked --test '*' --no-run
+    {
+        printf '%s\n' faults operations
+        cargo metadata --format-version 1 --no-deps --locked | jq -r '.packages[].targets[] | select(.kind == ["test"]).name'
+    } | awk '!seen[$0]++' | xargs -P 2 -I '{}' scripts/test-binary.sh '{}'
+}
 stage_schemathesis() { scripts/schemathesis.sh 300; }
 # The unit as it stands, but for the place of its program. `verify` only warns of what it does not know, so it may not say anything.
 stage_systemd() {
