@@ -99,7 +99,8 @@ declare
     trusted record;
     job lpm.job;
     verdict lpm.verdict;
-    grantee record;
+    holder_user uuid;       -- for whose vault it is decided: an account …
+    holder_org uuid;        -- … or an org
     asked text := coalesce(decide_request.environment, 'default');
     known_vault boolean;
     used_up boolean;
@@ -127,6 +128,8 @@ begin
         return decided;
     end if;
     known_vault := lpm.enter_vault(decide_request.vault_id, decide_request.owner);
+    holder_user := lpm.scope_vault_user();
+    holder_org := lpm.scope_vault_org();
     verdict := lpm.judge(trusted.provider, decide_request.claims,
         lpm.ci_facts(decide_request.vault_id, decide_request.issuer, job.subjects, job.subject_id, asked, action = 'ci_pull',
                      trusted.without_job_project, only_policy));
@@ -170,24 +173,29 @@ begin
         end if;
     end if;
 
-    select p.user_id, p.org_id into grantee from lpm.oidc_policy p where p.id = verdict.policy;
-    if verdict.granted and not found then
-        -- revoked since it was judged: without it nobody knows whose row may be read
-        verdict := lpm.deny(null, 'no_policy', 'subject', job.subject, 'provider', trusted.provider);
+    if holder_user is not null and holder_org is not null then
+        -- both open this vault id to CI: the policy says for whom it was, and where none does it was for the account
+        select p.user_id, p.org_id into holder_user, holder_org from lpm.oidc_policy p where p.id = verdict.policy;
+        if not found then
+            holder_user := lpm.scope_vault_user();
+            if verdict.granted then
+                -- revoked since it was judged: nobody knows whose row may be read
+                verdict := lpm.deny(null, 'no_policy', 'subject', job.subject, 'provider', trusted.provider);
+            end if;
+        end if;
+    end if;
+    if verdict.granted and action = 'ci_pull' and not lpm.note_grant(pg_current_xact_id()) then
+        -- not preloaded, so there is no memory in which it would wait to be opened
+        verdict := lpm.deny(verdict.policy, 'no_escrow_key');
     end if;
     insert into lpm.audit_log (request_id, action, decision, reason, vault_id, owner_user_id, owner_org_id, provider, issuer, repository, branch,
                                workflow, event, run, sha, actor, environment, environments, policy_id, address, metadata)
     values (decide_request.request_id, decide_request.action,
             case when verdict.granted then 'granted' when verdict.status >= 500 then 'failed' else 'denied' end,
             coalesce(verdict.reason, case when verdict.renamed then 'renamed' end), decide_request.vault_id,
-            coalesce(grantee.user_id, case when grantee.org_id is null then lpm.scope_vault_user() end),
-            coalesce(grantee.org_id, case when grantee.user_id is null and lpm.scope_vault_user() is null then lpm.scope_vault_org() end),
-            trusted.provider, decide_request.issuer, job.repository, job.branch, job.workflow, job.event, job.run, job.sha, job.actor,
+            holder_user, holder_org, trusted.provider, decide_request.issuer, job.repository, job.branch, job.workflow, job.event, job.run, job.sha, job.actor,
             lpm.presentable(asked), verdict.environments, verdict.policy, lpm.presentable(decide_request.address),
             json_strip_nulls(json_build_object('subjectId', job.subject_id, 'ownerId', job.owner_id, 'firstUse', first_use)));
-    if verdict.granted and action = 'ci_pull' then
-        perform lpm.note_grant(pg_current_xact_id()::text::bigint);
-    end if;
     return row (row (verdict.status, verdict.body)::lpm_api.answer, verdict.policy, job.expires_at, job.token_name)::lpm.decided;
 end
 $$;
@@ -308,11 +316,11 @@ begin
         return lpm.failure('not_openable');
     end if;
     -- The commit is durable here, whatever synchronous_commit the client had set for it, and there.
-    target := lpm.flush_decision(granted.transaction_id::text::bigint);
+    target := lpm.flush_decision(granted.transaction_id);
     if current_setting('synchronous_standby_names') <> '' and not lpm.commit_is_replicated(target) then
         return lpm.failure('audit_not_durable');
     end if;
-    if not lpm.claim_open(granted.transaction_id::text::bigint) then
+    if not lpm.claim_open(granted.transaction_id) then
         return lpm.failure('not_openable');
     end if;
     select v.* into stored from lpm.vault_sync v

@@ -198,10 +198,9 @@ begin
      where c.vault_id = enter_vault.vault_id
        and (enter_vault.owner is null or enter_vault.owner in (c.user_id, c.org_id));
     -- an account and an org may both open the vault id to CI: whoever is named, and nobody else
-    perform lpm.set_scope(null, null, null, claim.vault_id,
-                          case when enter_vault.owner is null or enter_vault.owner = claim.user_id then claim.user_id end,
-                          case when enter_vault.owner is null or enter_vault.owner = claim.org_id then claim.org_id end);
-    return claim.vault_id is not null;
+    return lpm.set_scope(null, null, null, claim.vault_id,
+                         case when enter_vault.owner is null or enter_vault.owner = claim.user_id then claim.user_id end,
+                         case when enter_vault.owner is null or enter_vault.owner = claim.org_id then claim.org_id end);
 end
 $$;
 
@@ -249,12 +248,12 @@ begin
        and a.created_at between clock_timestamp() - interval '30 seconds' and clock_timestamp() + interval '30 seconds'
        -- revoked since
        and exists (select from lpm.oidc_policy p where p.id = a.policy_id);
-    if not found or pg_xact_status(entry.transaction_id) is distinct from 'committed' then
-        perform lpm.set_scope(null, null, null, null, null, null);
-        return null;
+    if found and pg_xact_status(entry.transaction_id) = 'committed'
+       and lpm.set_scope(null, null, null, entry.vault_id, entry.owner_user_id, entry.owner_org_id) then
+        return entry;
     end if;
-    perform lpm.set_scope(null, null, null, entry.vault_id, entry.owner_user_id, entry.owner_org_id);
-    return entry;
+    perform lpm.set_scope(null, null, null, null, null, null);
+    return null;
 end
 $$;
 

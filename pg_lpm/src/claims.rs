@@ -5,13 +5,42 @@ use crate::policy::stored_badly;
 use lpm_core::claims::{Claims, Provider, draft};
 use lpm_core::failure::{Code, Failure};
 use pgrx::prelude::*;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// The end of the year 9999, in seconds since 1970.
 const LAST_EXPIRY: i64 = 253_402_300_799;
 
+/// Claims that were acceptable, with what they were read from.
+struct Reading {
+    provider: Provider,
+    text: Vec<u8>,
+    claims: Rc<Claims>,
+}
+
+thread_local! {
+    /// The last: a decision reads the claims, asks for its facts, and reads the same claims again to judge them.
+    static LAST: RefCell<Option<Reading>> = const { RefCell::new(None) };
+}
+
+/// The claims of a token of this provider.
+pub(crate) fn read(provider: &str, text: &[u8]) -> Result<Rc<Claims>, Failure> {
+    let provider = Provider::parse(provider)?;
+    let last = LAST.with_borrow(|last| {
+        let same = last.as_ref().filter(|last| last.provider == provider && last.text == text);
+        same.map(|last| Rc::clone(&last.claims))
+    });
+    if let Some(claims) = last {
+        return Ok(claims);
+    }
+    let claims = Rc::new(Claims::parse(provider, text).map_err(|problem| problem.failure())?);
+    LAST.set(Some(Reading { provider, text: text.to_owned(), claims: Rc::clone(&claims) }));
+    Ok(claims)
+}
+
 /// The claims of a token that this issuer signed.
-pub(crate) fn parse(provider: &str, issuer: &str, claims: &[u8]) -> Result<Claims, Failure> {
-    let claims = Claims::parse(Provider::parse(provider)?, claims).map_err(|problem| problem.failure())?;
+fn parse(provider: &str, issuer: &str, claims: &[u8]) -> Result<Rc<Claims>, Failure> {
+    let claims = read(provider, claims)?;
     if claims.issuer != issuer {
         return Err(Failure::new(Code::TokenIssuer).with("issuer", &claims.issuer));
     }

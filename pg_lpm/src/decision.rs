@@ -2,15 +2,16 @@
 
 use crate::answer::row;
 use crate::policy::stored_badly;
-use lpm_core::claims::{Claims, Provider};
+use lpm_core::claims::Claims;
 use lpm_core::decision::{self, Facts};
 use lpm_core::failure::{Code, Failure};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{IntoDatum, Uuid};
+use std::rc::Rc;
 
-fn inputs(provider: &str, claims: &[u8], facts: &str) -> Result<(Claims, Facts), Failure> {
-    let claims = Claims::parse(Provider::parse(provider)?, claims).map_err(|problem| problem.failure())?;
+fn inputs(provider: &str, claims: &[u8], facts: &str) -> Result<(Rc<Claims>, Facts), Failure> {
+    let claims = crate::claims::read(provider, claims)?;
     let facts = serde_json::from_str(facts)
         .map_err(|problem| stored_badly(&format!("the facts of a decision ({problem})")))?;
     Ok((claims, facts))

@@ -39,17 +39,32 @@ thread_local! {
     static GRANTED: Cell<i64> = const { Cell::new(0) };
 }
 
-/// Remembers that this transaction grants, so that its grant can be opened once it has committed.
-#[pg_extern(volatile, strict, parallel_unsafe)]
-fn note_grant(transaction_id: i64) {
+/// Remembers that this transaction grants, so that its grant can be opened once it has committed; false where there is
+/// no memory for it.
+#[pg_extern(
+    volatile,
+    strict,
+    parallel_unsafe,
+    sql = "
+create function lpm.note_grant(transaction_id xid8) returns boolean
+language c volatile strict parallel unsafe as 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"
+)]
+fn note_grant(transaction_id: i64) -> bool {
     GRANTED.set(transaction_id);
-    if let Some(slot) = slot(transaction_id) {
-        slot.store(transaction_id, Ordering::SeqCst);
-    }
+    slot(transaction_id).map(|slot| slot.store(transaction_id, Ordering::SeqCst)).is_some()
 }
 
 /// True for the first caller with this transaction's grant, and never again.
-#[pg_extern(volatile, strict, parallel_unsafe)]
+#[pg_extern(
+    volatile,
+    strict,
+    parallel_unsafe,
+    sql = "
+create function lpm.claim_open(transaction_id xid8) returns boolean
+language c volatile strict parallel unsafe as 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"
+)]
 fn claim_open(transaction_id: i64) -> bool {
     slot(transaction_id).is_some_and(|slot| {
         slot.compare_exchange(transaction_id, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
@@ -65,7 +80,7 @@ fn claim_open(transaction_id: i64) -> bool {
     strict,
     parallel_unsafe,
     sql = "
-create function lpm.flush_decision(transaction_id bigint) returns pg_lsn
+create function lpm.flush_decision(transaction_id xid8) returns pg_lsn
 language c volatile strict parallel unsafe as 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "
 )]

@@ -39,7 +39,7 @@ fn read<T>(field: impl FnOnce(&Scope) -> T, nothing: T) -> T {
     SCOPE.with_borrow(|scope| if scope.transaction == current_transaction() { field(scope) } else { nothing })
 }
 
-/// Enters a scope for the rest of this transaction, in place of the one before.
+/// Enters a scope for the rest of this transaction, in place of the one before. True where a vault is in it.
 #[pg_extern(volatile, parallel_unsafe)]
 fn set_scope(
     account: Option<Uuid>,
@@ -48,7 +48,7 @@ fn set_scope(
     vault: Option<String>,
     vault_user: Option<Uuid>,
     vault_org: Option<Uuid>,
-) {
+) -> bool {
     let transaction = current_transaction();
     if SCOPE.with_borrow(|scope| scope.transaction) != transaction {
         pgrx::register_xact_callback(pgrx::PgXactCallbackEvent::PrePrepare, || {
@@ -59,6 +59,7 @@ fn set_scope(
             );
         });
     }
+    let has_vault = vault.is_some();
     SCOPE.set(Scope {
         transaction,
         account,
@@ -68,6 +69,7 @@ fn set_scope(
         vault_user,
         vault_org,
     });
+    has_vault
 }
 
 /// The account in scope.

@@ -318,12 +318,14 @@ pub fn shell_word(text: &str) -> String {
 /// `text` as [`visible`] shows it, cut to [`MAX_ARGUMENT`] bytes at a character boundary.
 #[must_use]
 pub fn presentable(text: &str) -> String {
-    let mut out = String::new();
-    for piece in text.chars().map(shown) {
-        if out.len() + piece.len() > MAX_ARGUMENT {
+    let mut out = String::with_capacity(text.len().min(MAX_ARGUMENT));
+    for c in text.chars() {
+        let fits = out.len();
+        show(c, &mut out);
+        if out.len() > MAX_ARGUMENT {
+            out.truncate(fits);
             break;
         }
-        out.push_str(&piece);
     }
     out
 }
@@ -334,15 +336,21 @@ pub fn presentable(text: &str) -> String {
 /// terminal or an audit page shows.
 #[must_use]
 pub fn visible(text: &str) -> String {
-    text.chars().map(shown).collect()
+    let mut out = String::with_capacity(text.len());
+    text.chars().for_each(|c| show(c, &mut out));
+    out
 }
 
-fn shown(c: char) -> String {
+fn show(c: char, out: &mut String) {
     let hidden = c.is_control()
         || matches!(c,
             '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
             | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}');
-    if hidden { c.escape_unicode().to_string() } else { c.to_string() }
+    if hidden {
+        out.extend(c.escape_unicode());
+    } else {
+        out.push(c);
+    }
 }
 
 #[cfg(test)]
