@@ -409,6 +409,9 @@ mod tests {
         let failure = Failure::new(Code::BranchNotAllowed).with("branch", "a\n\u{202E}b");
         assert_eq!(failure.text(), "the branch `a\\u{a}\\u{202e}b` is not allowed to pull");
         assert_eq!(presentable(&"é".repeat(1000)).len(), MAX_ARGUMENT);
+        // an escape is there as a whole or not at all
+        let almost = "x".repeat(MAX_ARGUMENT - 1);
+        assert_eq!(presentable(&format!("{almost}\u{1}y")), almost);
     }
 
     #[test]
