@@ -119,7 +119,8 @@ pub(crate) struct Runner<'w> {
 
 impl<'w> Runner<'w> {
     pub(crate) fn new(world: &'w World, time: Duration) -> Self {
-        Self { world, time, one: 2_500.0, two: 1_250.0 }
+        // more than any machine so far: the first turn shows what this one does
+        Self { world, time, one: 5_000.0, two: 2_500.0 }
     }
 
     /// One turn of each.
