@@ -197,6 +197,8 @@ async fn without_preloading_everything_but_escrow_works_and_health_says_so() -> 
     );
     let output = database.psql("select lpm.reload_escrow_keys()")?;
     assert!(String::from_utf8_lossy(&output.stderr).contains("not preloaded"));
+    // no memory: nothing is granted, and nothing opened
+    assert_eq!(database.value("select lpm.note_grant('1')")?, "f");
     assert_eq!(database.value("select lpm.claim_open('1')")?, "f");
     Ok(())
 }
